@@ -57,6 +57,24 @@ class Graph:
         cell = self.cell if self.n_structures == 1 else self.cell[self.structure_index[self.receivers]]
         return vectors + (self.shifts.unsqueeze(1) @ cell).squeeze(1)
 
+    @property
+    def wrapped_positions(self) -> Tensor:
+        """(n_atoms, 3) | positions moved by whole cells into the cell along periodic directions [Å]; differentiable.
+
+        For sums in reciprocal space, whose phases lose digits far from the origin.
+        """
+        if not bool(self.pbc.any()):
+            return self.positions
+        with torch.no_grad():
+            # Vectors that are not periodic may be zero: replace them by something invertible that is not used.
+            periodic = self.pbc[:, :, None]
+            identity = torch.eye(3, dtype=self.cell.dtype, device=self.cell.device)
+            volume = torch.where(periodic, self.cell, 0.0) + torch.where(periodic, 0.0, identity)
+            inside = torch.linalg.pinv(volume)[self.structure_index]
+            whole = torch.floor((self.positions.unsqueeze(1) @ inside).squeeze(1))
+            whole = torch.where(self.pbc[self.structure_index], whole, 0.0)
+        return self.positions - (whole.unsqueeze(1) @ self.cell[self.structure_index]).squeeze(1)
+
     def to(self, device: torch.device | str) -> Graph:
         moved = {
             f.name: getattr(self, f.name).to(device, non_blocking=True)

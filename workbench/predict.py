@@ -157,7 +157,7 @@ def _split(result: Properties, batch: Graph) -> list[Prediction]:
     for s, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         predictions.append(
             Prediction(
-                energy=float(result.energy[s]),
+                energy=float(result.energy[s].detach()),
                 atom_energies=numpy(result.atom_energies[start:end]),
                 forces=None if result.forces is None else numpy(result.forces[start:end]),
                 stress=None if result.stress is None else numpy(result.stress[s]),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
-from workbench.models.lorem import Lorem
-
 from workbench.models.contract import Output, Potential
+from workbench.models.lorem import Lorem
 
 MODELS: dict[str, type[Potential]] = {
     Lorem.name: Lorem,
@@ -29,9 +28,7 @@ def build(name: str, preset: str | None = None, **config: Any) -> Potential:
     """
     model = MODELS.get(name)
     if model is None:
-        raise ValueError(
-            f"no model is called {name!r}; expected one of {sorted(MODELS)}{_hint(name, MODELS)}"
-        )
+        raise ValueError(f"no model is called {name!r}; expected one of {sorted(MODELS)}{_hint(name, MODELS)}")
     if preset is not None and preset not in model.presets:
         raise ValueError(
             f"{name} has no preset {preset!r}; expected one of {sorted(model.presets)}"

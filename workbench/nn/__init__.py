@@ -1,0 +1,1 @@
+"""Pure mathematics of the models: tensors in, tensors out, no Graph."""
