@@ -50,7 +50,7 @@ class DegreeLinear(nn.Module):
         self.register_buffer("degree", degree_of_component(max_degree), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.bmm(x.transpose(0, 1), self.weight[self.degree]).transpose(0, 1)
+        return torch.bmm(x.transpose(0, 1), self.weight[self.get_buffer("degree")]).transpose(0, 1)
 
 
 class TensorProduct(nn.Module):
@@ -123,6 +123,9 @@ class Update(nn.Module):
 def degree_norms(x: Tensor) -> Tensor:
     """(2l + 1)^(1/4) |x_l| for every degree and channel, degrees outermost; the gradient at |x_l| = 0 is 0.
 
+    At a symmetric site the features of some degrees vanish but for rounding, whose direction means nothing: what is
+    that small counts as zero, or a perfect crystal would feel a force.
+
     x         (n, (l_max + 1)^2, n_channels)
     returns   (n, (l_max + 1) * n_channels)
     """
@@ -130,7 +133,7 @@ def degree_norms(x: Tensor) -> Tensor:
     degree = degree_of_component(top, x.device)
     member = nn.functional.one_hot(degree, top + 1).T.to(x.dtype)  # [l, m]
     squares = member @ x.square()
-    positive = squares > 0
+    positive = squares > (16 * torch.finfo(x.dtype).eps) ** 2
     lengths = torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
     factors = (2 * torch.arange(top + 1, device=x.device, dtype=x.dtype) + 1) ** 0.25
     return (lengths * factors[:, None]).flatten(1)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -188,10 +189,10 @@ class _HalfSpaceCoulomb(torchpme.CoulombPotential):
 
 
 @lru_cache(maxsize=16)
-def _calculators(smearing: float, dtype: torch.dtype, device: torch.device) -> dict[str, torch.nn.Module]:
+def _calculators(smearing: float, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
     """torch-pme's parts for one smearing. They have no weights, so they stand outside models and checkpoints."""
     coulomb = torchpme.CoulombPotential(smearing=smearing)
-    parts: dict[str, torch.nn.Module] = {
+    parts: dict[str, Any] = {
         "near": coulomb,
         "ewald": torchpme.EwaldCalculator(_HalfSpaceCoulomb(smearing=smearing), lr_wavelength=smearing / 2),
         "p3m": torchpme.P3MCalculator(coulomb, mesh_spacing=smearing, interpolation_nodes=4),
