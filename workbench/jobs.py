@@ -64,10 +64,12 @@ class Job(Control):
         self.result: Any = None
         self.error: BaseException | None = None
         self.report = ""
-        self._thread = threading.Thread(
+        # Not Thread.join: before Python 3.13, Ctrl-C during it marks a running thread as ended.
+        self._ended = threading.Event()
+        thread = threading.Thread(
             target=self._run, args=(worker, args, kwargs), name=f"job-{worker.__name__}", daemon=True
         )
-        self._thread.start()
+        thread.start()
 
     def _run(self, worker: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
@@ -75,10 +77,12 @@ class Job(Control):
         except BaseException as error:
             self.error = error
             self.report = traceback.format_exc()
+        finally:
+            self._ended.set()
 
     @property
     def state(self) -> str:
-        if self._thread.is_alive():
+        if not self._ended.is_set():
             return "stopping" if self.stopping else "paused" if self.paused else "running"
         if self.error is not None:
             return "failed"
@@ -90,11 +94,11 @@ class Job(Control):
         Raises TimeoutError when `timeout` seconds pass first. Ctrl-C (Jupyter's interrupt) stops the worker.
         """
         try:
-            self._thread.join(timeout)
+            self._ended.wait(timeout)
         except KeyboardInterrupt:
             self.stop()
-            self._thread.join()
-        if self._thread.is_alive():
+            self._ended.wait()
+        if not self._ended.is_set():
             raise TimeoutError(f"the job is still {self.state} after {timeout} s; stop() it or wait longer")
         if self.error is not None:
             raise self.error
