@@ -17,13 +17,37 @@ from torch import Tensor
 
 
 def spherical_harmonics(max_degree: int, unit_vectors: Tensor) -> Tensor:
-    """Y_lm of unit vectors, up to `max_degree`.
+    """Y_lm of unit vectors, up to `max_degree`: each degree is the coupled product of the one before with Y_1.
 
     unit_vectors   (n, 3)
     returns        (n, (max_degree + 1)^2)
+
+    The same numbers as e3nn's o3.spherical_harmonics (a test holds them together), by matrix products instead of one
+    polynomial per component, which is faster and faster to differentiate.
     """
-    degrees = list(range(max_degree + 1))
-    return o3.spherical_harmonics(degrees, unit_vectors, normalize=False, normalization="norm")
+    degrees = [torch.ones_like(unit_vectors[:, :1]), unit_vectors][: max_degree + 1]
+    for table in _raising(max_degree, unit_vectors.dtype, unit_vectors.device):
+        outer = degrees[-1].unsqueeze(2) * unit_vectors.unsqueeze(1)
+        degrees.append(outer.flatten(1) @ table)
+    return torch.cat(degrees, dim=1)
+
+
+@lru_cache(maxsize=32)
+def _raising(max_degree: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    """For l = 2..max_degree, ((2l - 1) * 3, 2l + 1) | takes Y_{l-1} Y_1 to Y_l."""
+    tables = []
+    for degree in range(2, max_degree + 1):
+        # Y_{l-1} and Y_1 of one direction couple to a multiple of Y_l, which e3nn gives at the pole.
+        table = o3.wigner_3j(degree - 1, 1, degree, dtype=torch.float64).flatten(0, 1)
+        pole = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
+        before, after = (
+            o3.spherical_harmonics(one, pole, normalize=False, normalization="norm")
+            for one in (degree - 1, degree)
+        )
+        raised = (before.unsqueeze(2) * pole.unsqueeze(1)).flatten(1) @ table
+        scale = (after * raised).sum() / raised.square().sum()
+        tables.append((scale * table).to(device, dtype))
+    return tables
 
 
 def degree_of_component(max_degree: int, device: torch.device | None = None) -> Tensor:
