@@ -1,0 +1,78 @@
+"""Notebooks as they stand in git: without outputs, short, mostly prose, one question each. nbmake runs them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+MOST_CODE_CELLS = 20
+LONGEST_CELL = 30  # lines of code
+LEAST_PROSE = 1 / 3  # of the cells
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def cells(path: Path, kind: str) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(path).cells if cell.cell_type == kind]
+
+
+def test_the_tour_is_there() -> None:
+    assert NOTEBOOKS / "00_tour.ipynb" in ALL
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+class TestEveryNotebook:
+    def test_is_a_valid_notebook(self, path: Path) -> None:
+        nbformat.validate(read(path))
+
+    def test_holds_no_outputs_and_no_widget_state(self, path: Path) -> None:
+        for number, cell in enumerate(cells(path, "code")):
+            assert not cell.outputs, (
+                f"code cell {number} of {path.name} has outputs: Edit > Clear Outputs of All Cells"
+            )
+            assert cell.execution_count is None, f"code cell {number} of {path.name} has an execution count"
+            assert not {"execution", "ExecuteTime"} & set(cell.metadata), (
+                f"code cell {number} of {path.name} has times"
+            )
+        assert "widgets" not in read(path).metadata, f"{path.name} holds widget state"
+
+    def test_names_a_kernel_that_every_machine_has(self, path: Path) -> None:
+        assert read(path).metadata.kernelspec.name == "python3"
+
+    def test_opens_with_its_title_and_its_question(self, path: Path) -> None:
+        first = read(path).cells[0]
+        assert first.cell_type == "markdown"
+        assert first.source.startswith("# "), f"{path.name} opens with {first.source[:40]!r}; expected a title"
+        assert "?" in first.source, f"the opening of {path.name} asks no question"
+
+    def test_is_short_and_a_third_prose(self, path: Path) -> None:
+        code, prose = cells(path, "code"), cells(path, "markdown")
+        assert 0 < len(code) <= MOST_CODE_CELLS
+        assert len(prose) >= LEAST_PROSE * (len(code) + len(prose))
+        for number, cell in enumerate(code):
+            lines = [
+                line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")
+            ]
+            assert 0 < len(lines) <= LONGEST_CELL, f"code cell {number} of {path.name} has {len(lines)} lines"
+
+    def test_needs_no_shell_and_no_network(self, path: Path) -> None:
+        for cell in cells(path, "code"):
+            for line in cell.source.splitlines():
+                assert not line.lstrip().startswith(("!", "%pip", "%%bash")), f"{path.name}: {line}"
+                assert "http://" not in line, f"{path.name}: {line}"
+                assert "https://" not in line, f"{path.name}: {line}"
+
+
+def test_git_holds_no_run_of_a_notebook() -> None:
+    """A notebook writes to runs/ or build/, which git ignores, wherever it is started."""
+    for place in ("runs/x", "notebooks/runs/x", "build/x", "notebooks/.ipynb_checkpoints/x"):
+        run = subprocess.run(["git", "check-ignore", "-q", place], cwd=NOTEBOOKS.parent)
+        assert run.returncode == 0, f"git would keep {place}; see .gitignore"
