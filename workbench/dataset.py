@@ -1,0 +1,206 @@
+"""From labelled frames to the batches of a training, each a pure function of the seed and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import ase
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from ase.stress import voigt_6_to_full_3x3_stress
+from torch import Tensor
+
+from workbench import graphs, structures
+from workbench.graphs import Graph
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Labelled structures that are computed together."""
+
+    graph: Graph
+    labels: Mapping[
+        str, Tensor
+    ]  # "energy" (n_structures,) eV, "forces" (n_atoms, 3), "stress" (n_structures, 3, 3)
+    counts: Mapping[str, int]  # label components in the whole step: here and on all other devices
+
+    def to(self, device: torch.device | str) -> Batch:
+        labels = {name: label.to(device, non_blocking=True) for name, label in self.labels.items()}
+        return replace(self, graph=self.graph.to(device), labels=labels)
+
+    def pin_memory(self) -> Batch:
+        labels = {name: label.pin_memory() for name, label in self.labels.items()}
+        return replace(self, graph=self.graph.pin_memory(), labels=labels)
+
+
+class GraphDataset:
+    """Frames as graphs of one cutoff with their labels as tensors, checked when it is made.
+
+    frames       structures whose ASE calculator holds the labels
+    cutoff       Å
+    quantities   the labels that every frame must have, of "energy", "forces", "stress"
+    name         what error messages call these frames
+    memory_GB    graphs are built once and kept up to this size; beyond it they are built each time they are needed
+
+    Raises ValueError for no frames, a frame without a wanted label, or a label that is not finite, naming the frame.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[ase.Atoms],
+        cutoff: float,
+        quantities: Sequence[str],
+        name: str = "data",
+        memory_GB: float = 4.0,
+    ) -> None:
+        if not len(frames):
+            raise ValueError(f"{name} has no frames; give at least one structure")
+        self.frames = list(frames)
+        self.name = name
+        self.cutoff = cutoff
+        self.quantities = tuple(quantities)
+        self.sizes = np.array([len(frame) for frame in frames])
+        self.labels = [
+            _labels(frame, self.quantities, f"frame {i} of {name} ({frame.get_chemical_formula()})")
+            for i, frame in enumerate(frames)
+        ]
+        self._graphs: dict[int, Graph] = {}
+        self._room = memory_GB * 1e9
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def graph(self, index: int) -> Graph:
+        """Of one frame; built at the first call."""
+        found = self._graphs.get(index)
+        if found is None:
+            found = graphs.graph(self.frames[index], self.cutoff)
+            size = 40 * found.n_pairs + 44 * found.n_atoms  # bytes: two int64 and three float64 a pair
+            if size <= self._room:
+                self._room -= size
+                self._graphs[index] = found
+        return found
+
+    def batch(self, indices: Sequence[int] | np.ndarray, of: np.ndarray | None = None) -> Batch:
+        """Some frames together. `of` are the frames of the whole step, where other devices hold the rest."""
+        of = np.asarray(indices if of is None else of)
+        n_atoms = int(self.sizes[of].sum())
+        counts = {"energy": len(of), "forces": 3 * n_atoms, "stress": 9 * len(of)}
+        joined = {
+            quantity: torch.cat([self.labels[i][quantity] for i in indices]) for quantity in self.quantities
+        }
+        return Batch(graphs.collate([self.graph(i) for i in indices]), joined, counts)
+
+
+def _labels(frame: ase.Atoms, quantities: Sequence[str], where: str) -> dict[str, Tensor]:
+    """The wanted labels of one frame as double-precision tensors, with the structure's axis in front."""
+    given = structures.labels(frame)
+    found = {}
+    for quantity in quantities:
+        if given.get(quantity) is None:
+            raise ValueError(
+                f"{where} has no label {quantity!r}, but its weight is not zero; it has {sorted(given) or 'none'}. "
+                f"Leave the frame out, name the label's key when reading, or set {quantity}_weight=0"
+            )
+        value = np.asarray(given[quantity], dtype=float)
+        if not np.isfinite(value).all():
+            raise ValueError(f"{where} has a label {quantity!r} that is not finite; leave the frame out")
+        if quantity == "energy":
+            value = value.reshape(1)
+        elif quantity == "forces" and value.shape != (len(frame), 3):
+            raise ValueError(f"{where} has forces of shape {value.shape}; expected ({len(frame)}, 3)")
+        elif quantity == "stress":
+            if not frame.pbc.all():
+                raise ValueError(
+                    f"{where} has pbc={frame.pbc.tolist()}; a stress needs three periodic directions. "
+                    "Leave the frame out or set stress_weight=0"
+                )
+            value = (voigt_6_to_full_3x3_stress(value) if value.shape == (6,) else value).reshape(1, 3, 3)
+        found[quantity] = torch.tensor(value)
+    return found
+
+
+def check_pair(
+    training: GraphDataset, validation: GraphDataset, periodic: frozenset[int], batch_size: int, world: int
+) -> None:
+    """Raise ValueError when a model cannot learn from the one and be judged by the other.
+
+    periodic            numbers of periodic directions that the model treats
+    batch_size, world   frames of a step and the devices that share them
+    """
+    smallest = min(len(frames) for frames in Batches(training, batch_size).epoch(0))
+    if smallest < world:
+        raise ValueError(
+            f"batches of {smallest} frames cannot be shared by {world} devices; raise batch_size or use fewer"
+        )
+    known = {int(z) for frame in training.frames for z in frame.numbers}
+    for dataset in (training, validation):
+        for i, frame in enumerate(dataset.frames):
+            if strange := sorted({int(z) for z in frame.numbers} - known):
+                raise ValueError(
+                    f"frame {i} of {dataset.name} holds {', '.join(chemical_symbols[z] for z in strange)}, "
+                    "which no training frame does; split the data again"
+                )
+            if int(frame.pbc.sum()) not in periodic:
+                raise ValueError(
+                    f"frame {i} of {dataset.name} has pbc={frame.pbc.tolist()}; the model treats "
+                    f"{sorted(periodic)} periodic directions"
+                )
+
+
+class Batches:
+    """The batches of steps `start` to `stop` on one of several devices.
+
+    Every epoch takes each frame once, in an order that follows from the seed and the epoch's number alone, cut into
+    batches of at most `batch_size` frames whose sizes differ by at most one (33 frames in batches of 32 give 17 and
+    16, never a lone one). So step n is the same batch whether training came there at a stretch or was resumed, and
+    on however many devices: each of them holds its share of the same frames.
+
+    dataset      the frames
+    batch_size   frames per step, over all devices
+    seed         None keeps the frames in order
+    start, stop  steps, counted over all epochs; stop=None is the end of the first epoch
+    rank, world  which device this is, of how many
+    """
+
+    def __init__(
+        self,
+        dataset: GraphDataset,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        start: int = 0,
+        stop: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.dataset = dataset
+        self.steps_per_epoch = -(-len(dataset) // batch_size)
+        self.seed = seed
+        self.start = start
+        self.stop = self.steps_per_epoch if stop is None else stop
+        self.rank = rank
+        self.world = world
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def epoch(self, epoch: int) -> list[np.ndarray]:
+        """Frames of each step of one epoch."""
+        n_frames = len(self.dataset)
+        order = np.arange(n_frames)
+        if self.seed is not None:
+            order = np.random.default_rng([self.seed, epoch]).permutation(n_frames)
+        return np.array_split(order, self.steps_per_epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        number, steps = -1, []
+        for step in range(self.start, self.stop):
+            epoch, place = divmod(step, self.steps_per_epoch)
+            if epoch != number:
+                number, steps = epoch, self.epoch(epoch)
+            frames = steps[place]
+            if len(mine := frames[self.rank :: self.world]):
+                yield self.dataset.batch(mine, frames)
