@@ -1,0 +1,76 @@
+"""Make the sets of sample_data/ anew: `python sample_data/generate/make.py ethanol ion_pair water_box`.
+
+A set is made in parts (trajectories, orientations). A finished part is kept under --work and found again there
+by the next call, so that an interrupted run goes on where it stopped; changing the script of a set, or
+reference.py, begins it anew.
+"""
+
+import argparse
+import hashlib
+import time
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import ase.io
+import ethanol
+import ion_pair
+import reference
+import water_box
+from ase import Atoms
+
+SETS = {"ethanol": ethanol, "ion_pair": ion_pair, "water_box": water_box}
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("sets", nargs="*", default=list(SETS), choices=list(SETS), help="default: all")
+    parser.add_argument("--work", type=Path, default=Path("runs/sample_data"), help="folder of finished parts")
+    parser.add_argument("--out", type=Path, default=HERE.parent, help="folder the sets are written to")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in arguments.sets:
+        frames = made_parts(name, arguments.work)
+        path = arguments.out / f"{name}.xyz.gz"
+        reference.write_set(path, frames)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        print(f"{path.name}: {len(frames)} frames, {path.stat().st_size / 1000:.0f} kB, sha256 {digest}")
+        print(f"  {SETS[name].METHOD} by tblite {version('tblite')}, ase {version('ase')}")
+
+
+def made_parts(name: str, work: Path) -> list[Atoms]:
+    """All frames of a set; parts finished earlier by the same scripts are read back from `work`."""
+    made = SETS[name]
+    folder = work / f"{name}-{fingerprint(made)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    frames: list[Atoms] = []
+    start = time.perf_counter()
+    n_new = 0
+    for part in range(made.N_PARTS):
+        path = folder / f"{part:02d}.xyz.gz"
+        if not path.exists():
+            part_frames = []
+            for frame in made.frames(part):
+                part_frames.append(frame)
+                seconds = time.perf_counter() - start
+                print(f"\r{name} part {part + 1}/{made.N_PARTS} frame {len(part_frames)}", end="", flush=True)
+            unfinished = path.with_suffix(".unfinished")
+            reference.write_set(unfinished, part_frames)
+            unfinished.replace(path)
+            n_new += 1
+            seconds = time.perf_counter() - start
+            left = seconds / n_new * (made.N_PARTS - part - 1)
+            print(f"\r{name} part {part + 1}/{made.N_PARTS} done, {left:.0f} s left", flush=True)
+        frames += ase.io.read(path, ":", format="extxyz")
+    return frames
+
+
+def fingerprint(made: ModuleType) -> str:
+    """Eight hex digits that change with the script of a set or with reference.py."""
+    sources = Path(made.__file__).read_bytes() + Path(reference.__file__).read_bytes()
+    return hashlib.sha256(sources).hexdigest()[:8]
+
+
+if __name__ == "__main__":
+    main()

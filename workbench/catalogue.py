@@ -1,0 +1,101 @@
+"""Catalogue: data sets by name, verified, with what a reader must know before trusting them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.structures import Frames, read
+
+# Beside the package in a clone (an editable install); an installed wheel carries no data.
+SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set: what it is, where it lies, and how far to trust it.
+
+    path        file name inside sample_data/
+    sha256      of that file, hexadecimal
+    method      level of theory of the labels
+    split       values of `atoms.info["split"]`, the part to train on first
+    effect      what it is there to show
+    """
+
+    name: str
+    title: str
+    path: str
+    sha256: str
+    method: str
+    units: str
+    licence: str
+    split: tuple[str, ...]
+    effect: str
+    n_frames: int
+
+
+DATASETS = {
+    dataset.name: dataset
+    for dataset in (
+        Dataset(
+            name="ethanol",
+            title="Ethanol at 500 K",
+            path="ethanol.xyz.gz",
+            sha256="ed536a9552ec7e48a3dcd9a6520d1576aff5b5399ed832ad252a8c16f9ab5c8f",
+            method="GFN2-xTB",
+            units="eV, Å, e, e Å",
+            licence="CC0-1.0",
+            split=("train", "validation", "test"),
+            effect="A small organic molecule in motion: energies, forces, and charges that follow the geometry",
+            n_frames=1000,
+        ),
+        Dataset(
+            name="ion_pair",
+            title="Methylammonium and tetrafluoroborate drawn apart",
+            path="ion_pair.xyz.gz",
+            sha256="376b864ccfb5117137eefbc926e1e8c6595a530185e5c22daf9c89b4fd979a59",
+            method="GFN2-xTB",
+            units="eV, Å, e, e Å",
+            licence="CC0-1.0",
+            split=("near", "far"),
+            effect="Two ions beyond any cutoff: the far part follows Coulomb's law, which a local model cannot see",
+            n_frames=375,
+        ),
+    )
+}
+
+
+def load(name: str) -> Frames:
+    """Labelled structures of a data set by name, in the order of its file, as `structures.read` gives them.
+
+    Every `atoms.info["split"]` is one of `DATASETS[name].split`; what else `info` holds stands in
+    sample_data/README.md.
+
+    Raises KeyError for an unknown name, FileNotFoundError where sample_data/ is not beside the package,
+    ValueError where the file is not the one the catalogue describes.
+    """
+    dataset = _named(name)
+    path = SAMPLE_DATA / dataset.path
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"data set {name!r}: no file {path}. It ships with the source, not with an installed package: "
+            "clone the repository and install it from there with `pip install -e .`"
+        )
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != dataset.sha256:
+        raise ValueError(
+            f"data set {name!r}: {path} has sha256 {found}; the catalogue expects {dataset.sha256}. The file is "
+            f"damaged or was made anew: restore it with `git checkout -- sample_data/{dataset.path}`"
+        )
+    return read(path)
+
+
+def _named(name: str) -> Dataset:
+    """Entry of the catalogue; an unknown name is answered with the nearest known one."""
+    if name in DATASETS:
+        return DATASETS[name]
+    close = difflib.get_close_matches(name, DATASETS, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else "Use one of them."
+    raise KeyError(f"no data set {name!r}; there are {', '.join(DATASETS)}. {hint}")
