@@ -118,3 +118,15 @@ def test_norms_and_their_gradient_at_zero() -> None:
     (gradient,) = torch.autograd.grad(lengths.sum(), x)
     assert torch.isfinite(gradient).all()
     assert gradient[1].abs().max() == 0
+
+
+def test_what_is_kept_of_frozen_weights_follows_them() -> None:
+    product = TensorProduct(2, 2, 2, 1).requires_grad_(False)
+    x = torch.randn(3, 9, 1)
+    before = product(x, x)
+    torch.testing.assert_close(product(x, x), before)
+    product.weight *= 2
+    torch.testing.assert_close(product(x, x), 2 * before)
+    torch.testing.assert_close(product.double()(x.double(), x.double()).float(), 2 * before)
+    product.load_state_dict({"weight": torch.zeros_like(product.weight)})
+    assert product(x.double(), x.double()).abs().max() == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -73,20 +73,30 @@ class TensorProduct(nn.Module):
         for l3, fan_in in enumerate(n_paths(left, right, out)):
             lecun_normal_(self.weight[:, :, l3], max(fan_in, 1))
         self.tops = (left, right, out)
+        self._frozen: tuple[Any, list[Tensor]] | None = None
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         x, y = x.permute(2, 0, 1), y.permute(2, 0, 1)  # channel first: one matrix product per channel
         halves, order = parity_halves(*self.tops, x.dtype, x.device)
         products = []
-        for half in halves:
-            pairs, tables = [], []
-            for block in half:
-                outer = x[:, :, block.left].unsqueeze(3) * y[:, :, block.right].unsqueeze(2)
-                pairs.append(outer.flatten(2))  # [channel, n, m1 m2]
-                weight = self.weight[block.degrees]  # [m1, m2, m3, channel]
-                tables.append((weight * block.coupling).permute(3, 0, 1, 2).flatten(1, 2))
-            products.append(torch.bmm(torch.cat(pairs, 2), torch.cat(tables, 1)))
+        for half, table in zip(halves, self._tables(halves), strict=True):
+            outer = [x[:, :, one.left].unsqueeze(3) * y[:, :, one.right].unsqueeze(2) for one in half]
+            products.append(torch.bmm(torch.cat([o.flatten(2) for o in outer], 2), table))
         return torch.cat(products, 2)[:, :, order].permute(1, 2, 0)
+
+    def _tables(self, halves: _Halves) -> list[Tensor]:
+        """For each half, (channel, m1 m2, m3) | weights times coefficients; kept while the weights are frozen."""
+        state = (self.weight.data_ptr(), self.weight._version, self.weight.dtype)
+        if self._frozen is not None and self._frozen[0] == state and not self.weight.requires_grad:
+            return self._frozen[1]
+        tables = [
+            torch.cat(
+                [(self.weight[one.degrees] * one.coupling).permute(3, 0, 1, 2).flatten(1, 2) for one in half], 1
+            )
+            for half in halves
+        ]
+        self._frozen = None if self.weight.requires_grad else (state, tables)
+        return tables
 
 
 class SelfProduct(nn.Module):
@@ -148,10 +158,13 @@ class _Block(NamedTuple):
     coupling: Tensor  # (m1, m2, m3, 1)
 
 
+_Halves = tuple[tuple[_Block, ...], ...]
+
+
 @lru_cache(maxsize=32)
 def parity_halves(
     left: int, right: int, out: int, dtype: torch.dtype, device: torch.device
-) -> tuple[tuple[tuple[_Block, ...], ...], Tensor]:
+) -> tuple[_Halves, Tensor]:
     """The coupling split by the parity of l3, and the order that puts the halves' components back in place.
 
     Kept outside the modules, so that a change of precision never rounds the coefficients twice.
