@@ -76,8 +76,7 @@ class Diagnostics:
                 for a in self.attention
             ),
             multipoles=tuple(
-                replace(m, values=convert(m.values), potentials=convert(m.potentials))
-                for m in self.multipoles
+                replace(m, values=convert(m.values), potentials=convert(m.potentials)) for m in self.multipoles
             ),
             atoms={name: convert(values) for name, values in self.atoms.items()},
         )
