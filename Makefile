@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints.txt constraints-cpu.txt
 		echo "$(BASE_PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV) ($(TORCH)); a few minutes, once."
 	$(PYTHON) -m pip install --quiet $(INSTALL)
-	$(PYTHON) -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
+	$(PYTHON) -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements 2>/dev/null
 	@touch $@
 
 lab: $(READY)  ## open the tour in JupyterLab (LAB_ARGS=--no-browser to open it yourself)

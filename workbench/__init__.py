@@ -11,24 +11,61 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workbench.graphs import Graph as Graph
+    from workbench.analysis import drift as drift
+    from workbench.calculator import Calculator as Calculator
+    from workbench.checkpoint import load as load
+    from workbench.checkpoint import save as save
+    from workbench.dynamics import run_md as run_md
+    from workbench.evaluation import evaluate as evaluate
     from workbench.jobs import start as start
     from workbench.models import build as build
     from workbench.predict import predict as predict
+    from workbench.runs import TrainingConfig as TrainingConfig
+    from workbench.splits import split as split
     from workbench.stream import Stream as Stream
+    from workbench.structures import read as read
+    from workbench.structures import write as write
+    from workbench.training import fit as fit
 
 __version__ = "0.1.0"
 
 # Public name -> the room it lives in. tests/test_imports.py holds this table and the imports above to each other.
 _ROOM = {
-    "Graph": "graphs",
+    "Calculator": "calculator",
     "Stream": "stream",
+    "TrainingConfig": "runs",
     "build": "models",
+    "drift": "analysis",
+    "evaluate": "evaluation",
+    "fit": "training",
+    "load": "checkpoint",
     "predict": "predict",
+    "read": "structures",
+    "run_md": "dynamics",
+    "save": "checkpoint",
+    "split": "splits",
     "start": "jobs",
+    "write": "structures",
 }
 
-__all__ = ["Graph", "Stream", "__version__", "build", "predict", "start"]
+__all__ = [
+    "Calculator",
+    "Stream",
+    "TrainingConfig",
+    "__version__",
+    "build",
+    "drift",
+    "evaluate",
+    "fit",
+    "load",
+    "predict",
+    "read",
+    "run_md",
+    "save",
+    "split",
+    "start",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:
