@@ -51,8 +51,8 @@ def properties(
     """Energy of every structure and its derivatives, as tensors on the graph's device.
 
     Forces are -dE/dr and the stress is dE/dstrain / volume by automatic differentiation, unless the model gives
-    them itself. `create_graph` keeps them differentiable, for training on them. Stress needs three periodic
-    directions in every structure.
+    them itself. `create_graph` keeps them differentiable, for training on them. The stress of a structure without
+    three periodic directions is NaN.
     """
     differentiate_forces = forces and "forces" not in model.gives
     differentiate_stress = stress and "stress" not in model.gives
@@ -70,7 +70,8 @@ def properties(
     all_forces = -gradients.pop(0) if differentiate_forces else output.forces
     all_stress = output.stress
     if differentiate_stress:
-        volume = torch.linalg.det(graph.cell).abs()
+        full = graph.pbc.all(dim=1)
+        volume = torch.where(full, torch.linalg.det(graph.cell).abs(), torch.nan)
         all_stress = gradients.pop(0) / volume[:, None, None]
     return Properties(
         energy=energy,
@@ -121,7 +122,7 @@ def predict(
         return [predict(model, structure, diagnose=True) for structure in structures]
     for structure in structures:
         check(model, structure)
-    stress = all(structure.pbc.all() for structure in structures)
+    stress = any(structure.pbc.all() for structure in structures)
     batch = collate([graph(structure, model.cutoff) for structure in structures]).to(model.device)
     predictions = _split(properties(model, batch, stress=stress, diagnose=diagnose), batch)
     return predictions[0] if one else predictions
@@ -160,7 +161,7 @@ def _split(result: Properties, batch: Graph) -> list[Prediction]:
                 energy=float(result.energy[s].detach()),
                 atom_energies=numpy(result.atom_energies[start:end]),
                 forces=None if result.forces is None else numpy(result.forces[start:end]),
-                stress=None if result.stress is None else numpy(result.stress[s]),
+                stress=numpy(result.stress[s]) if result.stress is not None and batch.pbc[s].all() else None,
                 diagnostics=None if result.diagnostics is None else result.diagnostics.map(numpy),
             )
         )

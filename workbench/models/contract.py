@@ -86,11 +86,11 @@ class Potential(nn.Module, ABC):
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self.parameters())
 
-    def to(self, *args: Any, **kwargs: Any) -> Potential:
-        """As torch's, except that the baseline stays in double precision."""
+    def _apply(self, *args: Any, **kwargs: Any) -> Potential:
+        """What `to`, `float` and `double` do, except that the baseline stays in double precision."""
         baseline = self.baseline
-        super().to(*args, **kwargs)
-        self.baseline = baseline.to(self.device)
+        super()._apply(*args, **kwargs)
+        self.baseline = baseline.to(self.baseline.device)
         return self
 
     @abstractmethod

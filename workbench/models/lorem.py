@@ -86,7 +86,7 @@ class Lorem(Potential):
     name = "lorem"
     Config = LoremConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"cutoff": 4.0, "max_degree": 2, "n_features": 32, "n_spherical": 4, "n_radial": 12},
+        "tiny": {"max_degree": 2, "n_features": 32, "n_spherical": 4, "n_radial": 12},
         "small": {"max_degree": 4, "n_features": 96},
         "paper": {},
     }
