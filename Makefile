@@ -40,7 +40,7 @@ $(READY): pyproject.toml constraints.txt constraints-cpu.txt
 	@touch $@
 
 lab: $(READY)  ## open the tour in JupyterLab (LAB_ARGS=--no-browser to open it yourself)
-	$(PYTHON) -m jupyter lab --ip=127.0.0.1 $(AS_ROOT) $(LAB_ARGS) notebooks/00_tour.ipynb
+	$(PYTHON) -m jupyter lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb $(AS_ROOT) $(LAB_ARGS)
 
 # One thread per process: two OpenMP threads on a busy machine wait for each other longer than they work.
 test: export OMP_NUM_THREADS = 1
