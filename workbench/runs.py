@@ -52,7 +52,8 @@ class TrainingConfig:
                          `final_learning_rate`, "constant" does not
     energy_weight        of the mean squared error per atom, (eV/atom)^2; 0 leaves the energies out
     forces_weight        of the mean squared error of a force component, (eV/Å)^2; 0 leaves the forces out
-    stress_weight        of the mean squared error of a stress component, (eV/Å^3)^2; 0 leaves the stress out
+    stress_weight        of the mean squared error of a stress component, (eV/Å^3)^2, a small number: where stresses
+                         are learned 1000 is ordinary; 0 leaves the stress out
     ema_decay            average the weights over about 1 / (1 - ema_decay) steps, and validate and keep the
                          average; 0 is off
     gradient_clip        longest gradient; longer ones are scaled down to it; 0 is off
