@@ -1,0 +1,336 @@
+"""Formats: files -> `ase.Atoms` with everything the file holds, under the file's own names and in its own units.
+
+Extended XYZ, whatever else ASE reads, and two of plain arrays, with the same names in both:
+
+- `.npz` as sGDML and MD17: numbers (`z`, `nuclear_charges`, ...) of shape (n_atoms,) or (n_frames, n_atoms), where 0
+  pads; positions (`R`, `coords`, ...) of (n_frames, n_atoms, 3); `E`, `F`, ... with one row per frame. `e_unit` and
+  `r_unit` count.
+- HDF5 whose groups, at any depth, or whose root hold such arrays, one group per molecule (SPICE, ANI); the attribute
+  `units` of an array counts, and `info["group"]` says which group a frame is from.
+
+Nothing here unpickles or executes what a file holds. Every failure is a ValueError that names the file and the place.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import logging
+import lzma
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import h5py
+import numpy as np
+from ase.io.extxyz import read_xyz
+from ase.io.formats import filetype, get_ioformat, string2index
+
+from workbench.checks import LABELS, near_names
+
+_log = logging.getLogger(__name__)
+
+# The names of the field, best first, matched without regard to case. A minus sign: the file holds the opposite
+# (gradients; virials, which are -stress * volume).
+NAMES = {
+    "energy": "REF_energy energy energies E total_energy dft_energy energy_dft dft_total_energy TotEnergy "
+    "potential_energy energy_ref wb97x_dz.energy wB97x_6-31G(d).energy energy_xtb free_energy",
+    "forces": "REF_forces forces force F dft_forces dft_force forces_dft forces_ref wb97x_dz.forces "
+    "wB97x_6-31G(d).forces forces_xtb -REF_gradient -gradient -gradients -dft_total_gradient",
+    "stress": "REF_stress stress stresses dft_stress stress_dft -REF_virial -REF_virials -virial -virials "
+    "-dft_virial",
+    "charges": "REF_charges charges partial_charges atomic_charges mulliken_charges mbis_charges q",
+    "dipole": "REF_dipole dipole dipoles dipole_moment dft_dipole scf_dipole",
+    "charge": "charge total_charge REF_total_charge net_charge molecular_charge tot_charge",
+    "spin": "spin total_spin multiplicity spin_multiplicity mult",
+    "numbers": "numbers atomic_numbers nuclear_charges z species",
+    "positions": "positions R coords coordinates conformations geometries xyz pos",
+    "cell": "cell cells lattice unit_cell box",
+    "pbc": "pbc",
+}
+QUANTITIES = (*LABELS, "charge", "spin")
+PER_ATOM = ("forces", "charges")
+_UNSAFE = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".py")
+Key = Mapping[str, str | None]  # quantity -> the key that the user names for it
+
+
+def kind_of(path: Path) -> str:
+    """The format of a file."""
+    if not path.exists():
+        near = near_names(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else []
+        raise FileNotFoundError(f"{path}: no such file" + (f"; do you mean {', '.join(near)}?" if near else ""))
+    if path.is_dir():
+        raise ValueError(f"{path.name} is a folder; give a file in it")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path.name}: the file is empty")
+    stem = re.sub(r"\.(gz|bz2|xz)$", "", path.name.lower())
+    suffix = Path(stem).suffix
+    if suffix in _UNSAFE:
+        raise ValueError(
+            f"{path.name}: {suffix} files can run code when read; convert it to extended XYZ first"
+        )
+    known = {".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5", ".xyz": "extxyz", ".extxyz": "extxyz"}
+    if suffix in known:
+        return known[suffix]
+    try:
+        kind = get_ioformat(filetype(str(path))).name
+    except Exception as error:
+        raise ValueError(
+            f"{path.name}: unknown format; give it the usual suffix (.xyz, .npz, .h5, .traj, .cif, ...)"
+        ) from error
+    return "extxyz" if kind == "xyz" else str(kind)
+
+
+def raw_frames(path: Path, kind: str, index: Any, given: Key) -> tuple[list[ase.Atoms], dict[str, str]]:
+    """Structures as the file has them, and the units it declares by key. Every failure is a ValueError."""
+    declared: dict[str, str] = {}
+    try:
+        wanted: Any = string2index(index) if isinstance(index, str) else index
+        if kind == "extxyz":
+            return _read_xyz(_text(path), path.name, wanted), declared
+        if kind == "npz":
+            raw = list(_read_npz(path, given, declared))
+        elif kind == "hdf5":
+            raw = list(_read_hdf5(path, given, declared))
+        else:
+            raw = list(ase.io.read(str(path), ":", format=kind, do_not_split_by_at_sign=True))
+        return [raw[i] for i in _indices(len(raw), wanted)], declared
+    except ValueError as error:
+        if str(error).startswith(path.name):
+            raise
+        raise ValueError(f"{path.name}: damaged, or not {kind}: {_reason(error)}") from error
+    except Exception as error:  # whatever a reader meets in a damaged file
+        raise ValueError(f"{path.name}: damaged, or not {kind}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it does not know {error}"
+    return str(error) or type(error).__name__
+
+
+def _indices(n_frames: int, wanted: int | slice) -> range:
+    if isinstance(wanted, slice):
+        return range(n_frames)[wanted]
+    if not -n_frames <= wanted < n_frames:
+        raise ValueError(
+            f"index {wanted} of {n_frames} frames; give one between {-n_frames} and {n_frames - 1}"
+        )
+    return range(wanted % n_frames, wanted % n_frames + 1)
+
+
+def _text(path: Path) -> str:
+    """The text of a file that may be compressed. Everything at once: seeking in compressed text is quadratic."""
+    opened: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(path.suffix.lower(), open)
+    try:
+        with opened(path, "rb") as file:
+            return file.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path.name}: byte {error.start} is not text; is the file compressed or binary?"
+        ) from error
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        raise ValueError(
+            f"{path.name}: the compressed file is damaged or cut short: {error}. Get it again"
+        ) from error
+
+
+def _read_xyz(text: str, name: str, wanted: int | slice) -> list[ase.Atoms]:
+    """Frames of (extended) XYZ. ASE parses each; what it would pass over in silence is an error here."""
+    lines = text.split("\n")
+    cuts = _cut(lines, name)
+    frames = []
+    for number in _indices(len(cuts), wanted):
+        first, end = cuts[number]
+        place = f"{name}, frame {number} (line {first + 1})"
+        comment = lines[first + 1].strip()
+        _check_columns(
+            comment, lines[first + 2 : first + 2 + int(lines[first])], f"{name}, frame {number}", first + 3
+        )
+        plain = "=" not in comment
+        block = [lines[first], "" if plain else comment, *lines[first + 2 : end], ""]
+        try:
+            atoms = next(iter(read_xyz(StringIO("\n".join(block)), 0)))
+        except Exception as error:  # the reader fails on damage in many ways
+            raise ValueError(f"{place}: {_reason(error)}. Correct the frame or take it out") from error
+        if plain and comment:
+            atoms.info["comment"] = comment
+        frames.append(atoms)
+    return frames
+
+
+def _cut(lines: list[str], name: str) -> list[tuple[int, int]]:
+    """First line and end of every frame."""
+    cuts: list[tuple[int, int]] = []
+    at = 0
+    while at < len(lines):
+        count = lines[at].strip()
+        if not count:
+            at += 1
+            continue
+        place = f"{name}, frame {len(cuts)} (line {at + 1})"
+        if not (count.isascii() and count.isdigit()):
+            raise ValueError(
+                f"{place}: expected the number of atoms, got {count[:40]!r}. The frame before may announce "
+                "another number of atoms than it has"
+            )
+        end = at + 2 + int(count)
+        n_left = len(lines) - at - 1 - (lines[-1] == "")
+        if n_left < 1 + int(count):
+            raise ValueError(
+                f"{place}: announces {count} atoms, but only {max(n_left - 1, 0)} lines of them follow; the file is "
+                "cut short or the number wrong"
+            )
+        while end < len(lines) and lines[end].lstrip().startswith("VEC"):  # cell vectors of ADF
+            end += 1
+        cuts.append((at, end))
+        at = end
+    return cuts
+
+
+def _check_columns(comment: str, rows: list[str], place: str, first_line: int) -> None:
+    """Raise ValueError unless every atom has the columns that the comment line declares, positions among them."""
+    declared = re.search(r"""Properties=["'{]?([^\s"'}]+)""", comment)
+    fields = (declared.group(1) if declared else "species:S:1:pos:R:3").split(":")
+    counts = fields[2::3]
+    if len(fields) % 3 or not all(count.isascii() and count.isdigit() for count in counts):
+        raise ValueError(f"{place}: Properties={':'.join(fields)} is not name:type:columns repeated")
+    kinds = dict(zip(fields[::3], fields[1::3], strict=True))
+    if not (kinds.keys() & {"species", "symbols", "Z", "numbers"}) or not (kinds.keys() & {"pos", "positions"}):
+        raise ValueError(f"{place}: Properties={':'.join(fields)} must have species:S:1 (or Z:I:1) and pos:R:3")
+    n_columns = sum(map(int, counts))
+    for line, row in enumerate(rows, first_line):
+        if len(row.split()) != n_columns:
+            hint = (
+                ""
+                if declared
+                else "; if they hold labels, declare them, such as Properties=species:S:1:pos:R:3:forces:R:3"
+            )
+            raise ValueError(
+                f"{place} (line {line}): {len(row.split())} columns, expected {n_columns}"
+                f" ({'as Properties says' if declared else 'element x y z'}){hint}"
+            )
+
+
+def key_of(
+    quantity: str, available: Sequence[str], given: str | None = None
+) -> tuple[str | None, tuple[str, ...]]:
+    """The key that holds a quantity, with its sign, and further names of the field for it among `available`."""
+    lowered: dict[str, str] = {}
+    for key in available:
+        lowered.setdefault(key.lower(), key)
+    usual = [n for n in NAMES[quantity].split() if n.lstrip("-").lower() in lowered]
+    found = ["-" * n.startswith("-") + lowered[n.lstrip("-").lower()] for n in usual]
+    chosen = given or (found[0] if found else None)
+    return chosen, tuple(key.lstrip("-") for key in found if key.lstrip("-") != (chosen or "").lstrip("-"))
+
+
+def _read_npz(path: Path, given: Key, declared: dict[str, str]) -> Iterator[ase.Atoms]:
+    # Without pickle an array of Python objects cannot be read, and none is needed.
+    with np.load(path, allow_pickle=False) as file:
+        block = {key: file[key] for key in file.files}
+    energy, length = (str(block.pop(key)) if key in block else "" for key in ("e_unit", "r_unit"))
+    for quantity, unit in (("positions", length), ("energy", energy), ("forces", f"{energy}/{length}")):
+        key, _ = key_of(quantity, list(block), given.get(quantity))
+        if key and energy and length:
+            declared[key.lstrip("-")] = unit
+    if "lattice" in block and "type" in block:  # sGDML's own files hold the vectors as columns
+        block["lattice"] = block["lattice"].T
+    yield from _frames_of_arrays(block, given, path.name)
+
+
+def _read_hdf5(path: Path, given: Key, declared: dict[str, str]) -> Iterator[ase.Atoms]:
+    def arrays(group: h5py.Group) -> dict[str, h5py.Dataset]:
+        return {key: item for key, item in group.items() if isinstance(item, h5py.Dataset)}
+
+    with h5py.File(path, "r") as file:
+        groups = [file]
+        file.visititems(lambda _, item: groups.append(item) if isinstance(item, h5py.Group) else None)
+        whole = [g for g in groups if all(key_of(q, list(arrays(g)))[0] for q in ("numbers", "positions"))]
+        if not whole:
+            raise ValueError(
+                f"{path.name}: no group with numbers and positions (names: {NAMES['numbers']}; {NAMES['positions']}); "
+                f"the root holds {list(file)[:8]}"
+            )
+        for group in whole:
+            block = {}
+            for key, item in arrays(group).items():
+                if "units" in item.attrs:
+                    unit = item.attrs["units"]
+                    declared[key] = unit.decode() if isinstance(unit, bytes) else str(unit)
+                block[key] = item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
+            for atoms in _frames_of_arrays(block, given, f"{path.name}, group {group.name}"):
+                if group.name != "/":
+                    atoms.info["group"] = group.name.strip("/")
+                yield atoms
+
+
+def _frames_of_arrays(block: dict[str, Any], given: Key, place: str) -> Iterator[ase.Atoms]:
+    """Frames of one block of arrays; every array with one row per frame, or none."""
+    keys = {q: key_of(q, list(block))[0] for q in ("numbers", "positions", "cell", "pbc")}
+    if not keys["numbers"] or not keys["positions"]:
+        raise ValueError(
+            f"{place}: no numbers or no positions among {sorted(block)}; their names may be {NAMES['numbers']} and "
+            f"{NAMES['positions']}"
+        )
+    own = {q: np.asarray(block.pop(key)) for q, key in keys.items() if key}
+    positions = own["positions"]
+    if positions.ndim == 2:
+        positions = positions[None]
+    if positions.ndim != 3 or positions.shape[2] != 3 or positions.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{place}: {keys['positions']} has shape {positions.shape}; expected (n_frames, n_atoms, 3)"
+        )
+    n_frames, n_atoms = positions.shape[:2]
+    numbers = own["numbers"]
+    if numbers.dtype.kind in "SUO":
+        symbols = [s.decode() if isinstance(s, bytes) else str(s) for s in numbers.ravel()]
+        numbers = np.array([ase.data.atomic_numbers[s] for s in symbols]).reshape(numbers.shape)
+    if numbers.shape not in ((n_atoms,), (n_frames, n_atoms)) or (numbers != np.round(numbers)).any():
+        raise ValueError(
+            f"{place}: {keys['numbers']} has shape {numbers.shape}; expected whole numbers ({n_atoms},) or "
+            f"({n_frames}, {n_atoms}), as {keys['positions']} has {positions.shape}"
+        )
+    numbers = np.broadcast_to(numbers, (n_frames, n_atoms)).astype(int)
+    per_frame, per_atom = _sorted_arrays(block, given, n_frames, n_atoms, place)
+    cell = np.broadcast_to(own.get("cell", np.zeros((3, 3))), (n_frames, 3, 3))
+    pbc = np.broadcast_to(own.get("pbc", np.array([keys["cell"] is not None])), (n_frames, 3))
+    for i in range(n_frames):
+        there = numbers[i] > 0  # zero pads molecules of different size
+        atoms = ase.Atoms(numbers[i][there], positions[i][there], cell=cell[i], pbc=pbc[i])
+        atoms.info.update({key: values[i] for key, values in per_frame.items()})
+        for key, values in per_atom.items():
+            atoms.new_array(key, values[i][there])
+        yield atoms
+
+
+def _sorted_arrays(
+    block: dict[str, Any], given: Key, n_frames: int, n_atoms: int, place: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Arrays with one row per frame, and those with one row per frame and atom."""
+    chosen = {q: (key_of(q, list(block), given.get(q))[0] or "").lstrip("-") for q in QUANTITIES}
+    of_atoms = {chosen[q] for q in PER_ATOM}
+    of_frames = {chosen[q] for q in QUANTITIES if q not in PER_ATOM}
+    per_frame, per_atom = {}, {}
+    for key, value in block.items():
+        array = np.asarray(value)
+        if n_frames == 1 and (array.shape[:1] != (1,)):
+            array = array[None]
+        if array.ndim == 0 or (array.size == 1 and array.dtype.kind in "OSU"):
+            per_frame[key] = np.broadcast_to(array.ravel(), n_frames)
+        elif array.shape[:2] == (n_frames, n_atoms) and (key in of_atoms or key not in of_frames):
+            per_atom[key] = array
+        elif len(array) == n_frames and key not in of_atoms:
+            per_frame[key] = array
+        elif key in of_atoms | of_frames:
+            raise ValueError(
+                f"{place}: {key} has shape {array.shape}, which does not fit {n_frames} frames of {n_atoms} atoms"
+            )
+        else:
+            _log.info("%s: %s of shape %s belongs to no frame and is left out", place, key, array.shape)
+    return per_frame, per_atom
