@@ -63,6 +63,18 @@ DATASETS = {
             effect="Two ions beyond any cutoff: the far part follows Coulomb's law, which a local model cannot see",
             n_frames=375,
         ),
+        Dataset(
+            name="water_box",
+            title="Liquid water, 16 molecules, 350 K",
+            path="water_box.xyz.gz",
+            sha256="81fb53c5fbbff262a1ff8f3d99db26dfa886f3a96840419179ead5d9c853c2ea",
+            method="GFN1-xTB",
+            units="eV, Å, e, eV/Å^3",
+            licence="CC0-1.0",
+            split=("train", "validation", "test"),
+            effect="A periodic polar liquid: stress, and long-range sums over a cell smaller than the usual cutoff",
+            n_frames=72,
+        ),
     )
 }
 

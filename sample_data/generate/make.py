@@ -44,26 +44,20 @@ def made_parts(name: str, work: Path) -> list[Atoms]:
     made = SETS[name]
     folder = work / f"{name}-{fingerprint(made)}"
     folder.mkdir(parents=True, exist_ok=True)
-    frames: list[Atoms] = []
+    paths = [folder / f"{part:02d}.xyz.gz" for part in range(made.N_PARTS)]
+    missing = [part for part, path in enumerate(paths) if not path.exists()]
     start = time.perf_counter()
-    n_new = 0
-    for part in range(made.N_PARTS):
-        path = folder / f"{part:02d}.xyz.gz"
-        if not path.exists():
-            part_frames = []
-            for frame in made.frames(part):
-                part_frames.append(frame)
-                seconds = time.perf_counter() - start
-                print(f"\r{name} part {part + 1}/{made.N_PARTS} frame {len(part_frames)}", end="", flush=True)
-            unfinished = path.with_suffix(".unfinished")
-            reference.write_set(unfinished, part_frames)
-            unfinished.replace(path)
-            n_new += 1
-            seconds = time.perf_counter() - start
-            left = seconds / n_new * (made.N_PARTS - part - 1)
-            print(f"\r{name} part {part + 1}/{made.N_PARTS} done, {left:.0f} s left", flush=True)
-        frames += ase.io.read(path, ":", format="extxyz")
-    return frames
+    for done, part in enumerate(missing):
+        frames = []
+        for frame in made.frames(part):
+            frames.append(frame)
+            print(f"\r{name}: part {part + 1} of {made.N_PARTS}, frame {len(frames)}", end="", flush=True)
+        unfinished = paths[part].with_suffix(".unfinished")
+        reference.write_set(unfinished, frames)
+        unfinished.replace(paths[part])  # a part is there whole or not at all
+        left = (time.perf_counter() - start) / (done + 1) * (len(missing) - done - 1)
+        print(f"\r{name}: part {part + 1} of {made.N_PARTS} done, {left:.0f} s left", flush=True)
+    return [frame for path in paths for frame in ase.io.read(path, ":", format="extxyz")]
 
 
 def fingerprint(made: ModuleType) -> str:

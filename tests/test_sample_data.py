@@ -1,0 +1,184 @@
+"""The sample data: the labels are what the method gives, and the physics that each set is there to show is in it."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.optimize import BFGS
+
+from workbench.catalogue import DATASETS, SAMPLE_DATA, load
+from workbench.structures import labels, read
+
+COULOMB = 14.399645  # eV Å / e^2, 1 / (4 pi epsilon_0)
+N_CATION = 8  # atoms of methylammonium, first in every frame of ion_pair
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return {name: load(name) for name in DATASETS}
+
+
+def reference(name: str, atoms: Atoms) -> Atoms:
+    """The same structure, to be calculated anew by the method of the catalogue."""
+    tblite = pytest.importorskip("tblite.ase", reason="tblite, which made the labels, is not installed")
+    again = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    again.calc = tblite.TBLite(
+        method=DATASETS[name].method, accuracy=0.01, charge=atoms.info["charge"], cache_api=False, verbosity=0
+    )
+    return again
+
+
+def test_every_file_is_in_the_catalogue_and_below_a_megabyte():
+    files = {path.name: path.stat().st_size for path in SAMPLE_DATA.glob("*.xyz.gz")}
+    assert set(files) == {dataset.path for dataset in DATASETS.values()}
+    assert max(files.values()) < 1_000_000
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_readme_agrees_with_the_catalogue(name):
+    dataset = DATASETS[name]
+    text = (SAMPLE_DATA / "README.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## `{name}`.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, f"sample_data/README.md has no section on {name}"
+    for fact in (dataset.sha256, dataset.method, f"{dataset.n_frames} frames", *dataset.split):
+        assert fact in section.group()
+    assert "CC0" in text
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_method_gives_the_labels_again(name, loaded):
+    atoms = loaded[name][len(loaded[name]) // 2]
+    again, label = reference(name, atoms), labels(atoms)
+    assert again.get_potential_energy() == pytest.approx(label["energy"], abs=1e-6)
+    np.testing.assert_allclose(again.get_forces(), label["forces"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(again.get_charges(), label["charges"], rtol=0, atol=1e-5)
+    if atoms.pbc.all():
+        np.testing.assert_allclose(again.get_stress(), label["stress"], rtol=0, atol=1e-6)
+    else:
+        np.testing.assert_allclose(again.get_dipole_moment(), label["dipole"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_forces_are_the_slope_of_the_energy(name, loaded):
+    atoms = loaded[name][-1]
+    direction = np.random.default_rng(0).normal(size=atoms.positions.shape)
+    direction /= np.linalg.norm(direction)
+    step = 1e-3  # Å
+    energies = []
+    for sign in (1, -1):
+        moved = reference(name, atoms)
+        moved.positions += sign * step * direction
+        energies.append(moved.get_potential_energy())
+    slope = (energies[0] - energies[1]) / (2 * step)
+    assert -slope == pytest.approx((labels(atoms)["forces"] * direction).sum(), abs=1e-4)
+
+
+def test_stress_is_the_slope_of_the_energy_by_strain(loaded):
+    atoms = loaded["water_box"][-1]
+    step = 1e-3
+    strain = np.array([[1.0, 0.3, 0.0], [0.3, -0.5, 0.2], [0.0, 0.2, 0.7]])
+    energies = []
+    for sign in (1, -1):
+        strained = reference("water_box", atoms)
+        strained.set_cell(atoms.cell @ (np.eye(3) + sign * step * strain), scale_atoms=True)
+        energies.append(strained.get_potential_energy())
+    slope = (energies[0] - energies[1]) / (2 * step) / atoms.get_volume()
+    xx, yy, zz, yz, xz, xy = labels(atoms)["stress"]
+    stress = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    assert slope == pytest.approx((stress * strain).sum(), abs=2e-5)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_no_net_force_and_all_the_charge(name, loaded):
+    for atoms in loaded[name]:
+        label = labels(atoms)
+        np.testing.assert_allclose(label["forces"].sum(axis=0), 0, atol=1e-5)
+        assert label["charges"].sum() == pytest.approx(atoms.info["charge"], abs=1e-6)
+
+
+def test_ethanol_stays_whole_and_is_as_hot_as_said(loaded):
+    frames = loaded["ethanol"]
+    bonds = [(0, 1), (1, 2)]  # C-C and C-O
+    for first, second in bonds:
+        lengths = [atoms.get_distance(first, second) for atoms in frames]
+        assert min(lengths) > 1.1
+        assert max(lengths) < 1.9
+    # Equipartition: the mean potential energy of 21 vibrations lies near 21 kT / 2 above the minimum, less
+    # what the two soft torsions do not take up.
+    relaxed = reference("ethanol", frames[0])
+    BFGS(relaxed, logfile=None).run(fmax=0.01, steps=200)
+    excess = np.mean([labels(atoms)["energy"] for atoms in frames]) - relaxed.get_potential_energy()
+    assert excess == pytest.approx(21 / 2 * units.kB * 500, rel=0.15)
+
+
+def test_trajectories_never_straddle_the_split(loaded):
+    for name in ("ethanol", "water_box"):
+        parts = {(atoms.info["trajectory"], atoms.info["split"]) for atoms in loaded[name]}
+        assert len(parts) == len({trajectory for trajectory, _ in parts})
+
+
+def test_far_ions_follow_coulomb_and_stay_ions(loaded):
+    frames = [atoms for atoms in loaded["ion_pair"] if atoms.info["split"] == "far"]
+    distances = np.array([atoms.info["distance"] for atoms in frames])
+    energies = np.array([atoms.info["interaction_energy"] for atoms in frames])
+    np.testing.assert_allclose(energies, -COULOMB / distances, rtol=0.015)
+    charges = [labels(atoms)["charges"][:N_CATION].sum() for atoms in frames]
+    np.testing.assert_allclose(charges, 1, atol=1e-3)
+    pull = np.array([labels(atoms)["forces"][N_CATION:, 0].sum() for atoms in frames])
+    np.testing.assert_allclose(pull, -COULOMB / distances**2, rtol=0.05)
+
+
+def test_a_cutoff_of_five_angstrom_sees_two_separate_ions_in_the_far_part_only(loaded):
+    for atoms in loaded["ion_pair"]:
+        closest = atoms.get_all_distances()[:N_CATION, N_CATION:].min()
+        assert (closest > 5.0) == (atoms.info["split"] == "far")
+        assert closest == pytest.approx(atoms.info["closest"], abs=1e-5)
+
+
+def test_every_orientation_reaches_from_contact_to_15_angstrom(loaded):
+    curves: dict[int, list[Atoms]] = {}
+    for atoms in loaded["ion_pair"]:
+        curves.setdefault(atoms.info["orientation"], []).append(atoms)
+    assert len(curves) >= 12
+    for curve in curves.values():
+        assert min(atoms.info["closest"] for atoms in curve) < 2.5
+        assert max(atoms.info["distance"] for atoms in curve) == 15
+
+
+def test_water_is_whole_dense_and_bound_by_hydrogen(loaded):
+    for atoms in loaded["water_box"]:
+        grams_per_cm3 = atoms.get_masses().sum() / atoms.get_volume() / units._Nav * 1e24
+        assert grams_per_cm3 == pytest.approx(1.0, abs=0.01)
+        distances = atoms.get_all_distances(mic=True)
+        oxygen, hydrogen = atoms.symbols.search("O"), atoms.symbols.search("H")
+        bonds = distances[np.ix_(oxygen, hydrogen)]
+        assert np.all((bonds < 1.3).sum(axis=1) == 2)
+    # The oxygen next to an oxygen lies at the distance of a hydrogen bond, 2.6 to 3.0 Å.
+    nearest = [
+        np.sort(atoms.get_all_distances(mic=True)[::3, ::3], axis=1)[:, 1].mean()
+        for atoms in loaded["water_box"]
+    ]
+    assert 2.5 < np.mean(nearest) < 3.0
+
+
+@pytest.mark.slow
+def test_the_script_makes_the_same_ion_pairs_again_and_goes_on_where_it_stopped(tmp_path, loaded):
+    pytest.importorskip("tblite", reason="tblite, which made the labels, is not installed")
+    script = SAMPLE_DATA / "generate" / "make.py"
+    command = [sys.executable, script, "ion_pair", "--work", tmp_path / "parts", "--out", tmp_path]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    first = (tmp_path / "ion_pair.xyz.gz").read_bytes()
+    again = read(tmp_path / "ion_pair.xyz.gz")
+    assert len(again) == len(loaded["ion_pair"])
+    for made, kept in zip(again, loaded["ion_pair"], strict=True):
+        np.testing.assert_allclose(made.positions, kept.positions, rtol=0, atol=1e-5)
+        assert labels(made)["energy"] == pytest.approx(labels(kept)["energy"], abs=1e-4)
+
+    lost = sorted((tmp_path / "parts").glob("*/*.xyz.gz"))[7]
+    lost.unlink()
+    resumed = subprocess.run(command, check=True, capture_output=True, timeout=120, text=True)
+    assert resumed.stdout.count("done") == 1
+    assert (tmp_path / "ion_pair.xyz.gz").read_bytes() == first
