@@ -157,7 +157,7 @@ def _finite(frames: Sequence[ase.Atoms], data: Labelled) -> Iterator[Complaint]:
     for what in ("positions", "cell"):
         bad = where(lambda i: not np.isfinite(getattr(frames[i], what)).all(), len(frames))  # noqa: B023
         if bad:
-            yield "error", f"{what} are not finite", bad, "Take these frames out: the file is damaged there"
+            yield "error", f"{what} not finite", bad, "Take these frames out: the file is damaged there"
     for label in LABELS:
         bad = where(lambda i: not np.isfinite(data[i].get(label, 0.0)).all(), len(frames))  # noqa: B023
         if bad:
@@ -220,8 +220,9 @@ def _placeholders(frames: Sequence[ase.Atoms], data: Labelled) -> Iterator[Compl
 
 
 def _key(atoms: ase.Atoms) -> tuple[Any, ...]:
-    """The same for two frames that are the same structure to 1e-6 Å, in the same charge and spin state."""
-    rounded = np.round(np.nan_to_num(np.concatenate([atoms.positions, atoms.cell.array])), 6) + 0.0
+    """The same for two frames that are the same structure to 1e-4 Å, in the same charge and spin state."""
+    places = np.concatenate([atoms.positions, atoms.cell.array])
+    rounded = np.round(np.nan_to_num(places, posinf=0.0, neginf=0.0), 4) + 0.0  # -0.0 is 0.0
     state = (atoms.info.get("charge", 0), atoms.info.get("spin", 1))
     return atoms.numbers.tobytes(), rounded.tobytes(), atoms.pbc.tobytes(), state
 
