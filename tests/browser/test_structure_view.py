@@ -1,0 +1,176 @@
+"""StructureView in a real browser."""
+
+import time
+
+import numpy as np
+
+MOLECULE = """
+import numpy as np
+from ase.build import molecule
+from widgets import StructureView
+atoms = molecule("CH3CH2OH")
+"""
+
+
+def settle(notebook, seconds=1.5):
+    notebook.page.wait_for_selector("canvas", timeout=20_000)
+    notebook.wait_until("view.stage._loaded")
+    time.sleep(seconds)
+
+
+def share_of_colour(pixels, is_it):
+    r, g, b = np.moveaxis(pixels.astype(int), -1, 0)
+    return is_it(r, g, b).mean()
+
+
+def red(r, g, b):
+    return (r > 120) & (g < 90) & (b < 90)
+
+
+def blue(r, g, b):
+    return (b > 110) & (r < 110) & (b > r + 40)
+
+
+def amber(r, g, b):
+    return (r > 150) & (g > 90) & (g < 190) & (b < 70)
+
+
+def test_atoms_are_drawn(open_notebook):
+    notebook = open_notebook(MOLECULE, "view = StructureView(atoms)\nview")
+    settle(notebook)
+    pixels = notebook.pixels("canvas")
+    assert pixels.std() > 10, "the canvas is blank"
+    assert share_of_colour(pixels, red) > 0.002, "the oxygen atom is not to be seen"
+    notebook.screenshot("structure-elements")
+    assert not notebook.complaints
+
+
+def test_colours_have_a_bar_and_vectors_have_arrows(open_notebook):
+    notebook = open_notebook(
+        MOLECULE,
+        """
+        view = StructureView(atoms)
+        view.colour(np.linspace(-0.4, 0.8, 9), label="learned charge")
+        view
+        """,
+    )
+    settle(notebook)
+    plain = notebook.pixels("canvas")
+    assert share_of_colour(plain, blue) > 0.002
+    assert share_of_colour(plain, amber) < 0.0005
+    assert notebook.page.locator(".wb-colour-bar").is_visible()
+    notebook.ask("view.arrows(np.eye(3)[np.arange(9) % 3], label='dipole', unit='e Å') and None")
+    time.sleep(1.5)
+    with_arrows = notebook.pixels("canvas")
+    assert share_of_colour(with_arrows, amber) > 0.002, "no arrow is to be seen"
+    notebook.screenshot("structure-colours-arrows")
+    assert not notebook.complaints
+
+
+def test_tensors_links_and_cell_are_drawn(open_notebook):
+    notebook = open_notebook(
+        """
+        import numpy as np
+        from ase.build import bulk
+        from widgets import StructureView
+        atoms = bulk("NaCl", "rocksalt", 5.64, cubic=True)
+        view = StructureView(atoms)
+        tensors = np.zeros((8, 3, 3))
+        tensors[4] = np.diag([1.0, -0.5, -0.5])
+        tensors[5] = np.diag([-1.0, 0.5, 0.5])
+        view.ellipsoids(tensors, label="quadrupole").links([[2, 3], [4, 5]], [1.0, 0.5])
+        view
+        """
+    )
+    settle(notebook)
+    notebook.screenshot("structure-cell-ellipsoids")
+    pixels = notebook.pixels("canvas")
+    assert share_of_colour(pixels, red) > 0.001, "the ellipsoid that is long is not to be seen"
+    assert share_of_colour(pixels, blue) > 0.001, "the ellipsoid that is flat is not to be seen"
+    assert not notebook.complaints
+
+
+def test_streaming_shows_the_latest_positions(open_notebook):
+    notebook = open_notebook(
+        MOLECULE,
+        "view = StructureView(atoms)\nview",
+    )
+    settle(notebook)
+    before = notebook.pixels("canvas")
+    notebook.do(
+        "for k in range(500): view.update(atoms.positions + 0.02 * np.sin(k / 3) * np.arange(9)[:, None])"
+    )
+    time.sleep(1.5)
+    notebook.ask("view.update(atoms.positions[:, ::-1].copy()) and None")
+    time.sleep(1.5)
+    after = notebook.pixels("canvas")
+    assert (np.abs(after.astype(int) - before).max(axis=-1) > 40).mean() > 0.01, "the atoms did not move"
+    assert not notebook.complaints
+
+
+def test_clicking_an_atom_calls_back(open_notebook):
+    notebook = open_notebook(
+        """
+        from ase import Atoms
+        from widgets import StructureView
+        picked = []
+        view = StructureView(Atoms("Ar"), on_pick=picked.append)
+        view
+        """
+    )
+    settle(notebook)
+    notebook.page.locator("canvas").first.click()
+    notebook.wait_until("picked == [0]")
+    assert not notebook.complaints
+
+
+def test_frames_have_a_player(open_notebook):
+    notebook = open_notebook(
+        MOLECULE,
+        """
+        frames = []
+        for k in range(20):
+            frames.append(atoms.copy())
+            frames[-1].rattle(0.05, seed=k)
+        view = StructureView(frames)
+        view
+        """,
+    )
+    settle(notebook)
+    notebook.page.locator(".widget-hslider").last.scroll_into_view_if_needed()
+    notebook.page.locator(".widget-play button:visible").first.click()
+    notebook.wait_until("view.frame > 3")
+    notebook.screenshot("structure-frames")
+    assert not notebook.complaints
+
+
+def test_reload_of_the_page_shows_the_present_state(open_notebook):
+    notebook = open_notebook(MOLECULE, "view = StructureView(atoms)\nview")
+    settle(notebook)
+    notebook.ask(
+        "view.colour(np.linspace(-1, 1, 9), label='charge').arrows(np.ones((9, 3)), label='dipole') and None"
+    )
+    notebook.save()
+    notebook.page.reload()
+    notebook._wait_for_kernel()
+    notebook.page.wait_for_selector("canvas", timeout=20_000)
+    time.sleep(3)
+    pixels = notebook.pixels("canvas")
+    notebook.screenshot("structure-reloaded")
+    assert share_of_colour(pixels, amber) > 0.002, "the arrows are lost"
+    assert share_of_colour(pixels, blue) > 0.002, "the colours are lost"
+
+
+def test_dark_theme(open_notebook):
+    notebook = open_notebook(MOLECULE, "view = StructureView(atoms)\nview")
+    settle(notebook)
+    notebook.page.evaluate(
+        "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+    )
+    time.sleep(2)
+    assert notebook.pixels("canvas")[:5, :5].mean() < 60, "the ground stayed white"
+    notebook.screenshot("structure-dark")
+    notebook.page.evaluate(
+        "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})"
+    )
+    assert not notebook.complaints

@@ -1,0 +1,21 @@
+"""Views for notebooks: structures, charges, curves, runs. Built on ipywidgets, nglview and plotly; they take
+ase.Atoms, plain arrays and anything shaped like a stream or a job, and know neither torch nor the library."""
+
+from widgets.charge_explorer import ChargeExplorer
+from widgets.dynamics_panel import DynamicsPanel
+from widgets.live_plot import Curve, LivePlot
+from widgets.panel import Panel
+from widgets.parity_plot import ParityPlot
+from widgets.run_controls import RunControls
+from widgets.structure_view import StructureView
+
+__all__ = [
+    "ChargeExplorer",
+    "Curve",
+    "DynamicsPanel",
+    "LivePlot",
+    "Panel",
+    "ParityPlot",
+    "RunControls",
+    "StructureView",
+]
