@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from scipy.signal import lfilter
 
-from workbench.analysis import drift, msd, rdf, separate
+from workbench.analysis import drift, drift_of, msd, rdf, separate
+from workbench.stream import Stream
 
 MEV_PER_NS = 1e9  # eV/fs in meV/ns
 
@@ -75,15 +76,28 @@ def test_verdicts_say_what_the_numbers_mean():
 
 
 def test_drift_is_cheap_enough_to_be_live():
-    rng = np.random.default_rng(5)
-    times, energies = np.arange(20_000.0).tolist(), rng.standard_normal(20_000).tolist()
-    drift(times, energies, 10, energies)
+    numbers = np.random.default_rng(5).standard_normal(20_000).tolist()
+    rows = [{"time_fs": float(k), "conserved_energy": x, "kinetic_energy": x} for k, x in enumerate(numbers)]
+    drift_of(rows, 10)
     seconds = []
-    for _ in range(9):
-        started = time.perf_counter()
-        drift(times, energies, 10, energies)
-        seconds.append(time.perf_counter() - started)
+    for _ in range(20):
+        started = time.process_time()
+        drift_of(rows, 10)
+        seconds.append(time.process_time() - started)
     assert min(seconds) < 0.005
+
+
+def test_a_stream_is_fitted_as_its_columns_are():
+    stream = Stream()
+    rng = np.random.default_rng(8)
+    assert drift_of(stream.since(0), 3).verdict.startswith("too early")
+    for k, (energy, kinetic) in enumerate(rng.standard_normal((500, 2))):
+        stream.emit(time_fs=0.5 * k, conserved_energy=energy, kinetic_energy=kinetic)
+    columns = [stream.column(name) for name in ("time_fs", "conserved_energy", "kinetic_energy")]
+    assert drift_of(stream.since(0), 3) == drift(*columns[:2], 3, columns[2])
+    stream.emit(time_fs=250.0, kinetic_energy=1.0)
+    with pytest.raises(ValueError, match="no 'conserved_energy'"):
+        drift_of(stream.since(0), 3)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ displacement, fragments pulled apart. Numbers and atoms in, numbers and atoms ou
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, nan
+from operator import itemgetter
 
 import ase
 import numpy as np
@@ -86,6 +87,25 @@ def drift(
         mean_time_fs=mean_time,
         mean_energy=mean_energy,
     )
+
+
+def drift_of(rows: Sequence[Mapping[str, float]], n_atoms: int) -> Drift:
+    """The drift of a run so far, from the rows of its Stream taken at one moment.
+
+    >>> drift_of(stream.since(0), len(atoms)).verdict   # doctest: +SKIP
+
+    Raises ValueError when rows lack `conserved_energy`: Langevin dynamics conserve none.
+    """
+    names = ("time_fs", "conserved_energy", "kinetic_energy")
+    try:
+        times, energies, kinetic = (
+            np.fromiter(map(itemgetter(name), rows), float, len(rows)) for name in names
+        )
+    except KeyError as missing:
+        raise ValueError(
+            f"some rows have no {missing}; a drift needs {', '.join(names)} in each: run NVE, Bussi, Nosé-Hoover or NPT"
+        ) from None
+    return drift(times, energies, n_atoms, kinetic)
 
 
 def _check_columns(times: np.ndarray, energies: np.ndarray, kinetic: np.ndarray | None, n_atoms: int) -> None:

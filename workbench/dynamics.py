@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def run_md(
     watch               called with every frame: an Atoms of its own that carries energy and forces
     stream              gets a row per step: step, time_fs, potential_energy, kinetic_energy, total_energy,
                         temperature_K, steps_per_s, seconds_left; conserved_energy where the ensemble has one (its
-                        drift is what `workbench.analysis.drift` judges); pressure_bar and volume in NPT
+                        drift is what `workbench.analysis.drift_of` judges); pressure_bar and volume in NPT
     control             pause() and stop() from elsewhere; Ctrl-C also stops
     bounds              beyond which the run is called exploded; None takes the defaults of Bounds
 
@@ -116,7 +117,7 @@ def run_md(
     guard = _Guard(system.atoms, system.dynamics.dt, bounds or Bounds())
     rows = Stream() if stream is None else stream
     switches = Control() if control is None else control
-    seconds = 0.0
+    seconds, speed = 0.0, {}
     frames = _Frames(system, trajectory, interval, watch)
     state, reason = "finished", f"finished {length} steps"
     try:
@@ -128,12 +129,8 @@ def run_md(
                 started = time.perf_counter()
                 system.advance()
                 seconds += time.perf_counter() - started
+                speed = {"steps_per_s": step / seconds, "seconds_left": (length - step) * seconds / step}
             moment = system.measure(step)
-            speed = (
-                {"steps_per_s": step / seconds, "seconds_left": (length - step) * seconds / step}
-                if step
-                else {}
-            )
             rows.emit(**system.row(moment), **speed)
             frames.take(moment)
             guard.check(moment)
@@ -230,8 +227,9 @@ class _System:
             "total_energy": total,
             "temperature_K": moment.temperature_K,
         }
-        if self.conserved is not None:
-            row["conserved_energy"] = self.conserved(total)
+        conserved = nan if self.conserved is None else self.conserved(total)
+        if isfinite(conserved):
+            row["conserved_energy"] = conserved
         if self.conditions.ensemble == "npt":
             stress = self.atoms.get_stress(include_ideal_gas=True)
             row["pressure_bar"] = -float(stress[:3].mean()) / units.bar
@@ -287,8 +285,7 @@ class _Guard:
     def __init__(self, atoms: ase.Atoms, timestep: float, bounds: Bounds) -> None:
         self.bounds = bounds
         self.timestep = timestep  # in ASE's unit of time
-        self.symbols, self.pbc = atoms.get_chemical_symbols(), atoms.pbc.copy()
-        self.masses = atoms.get_masses()[:, None]
+        self.symbols, self.pbc, self.masses = list(atoms.symbols), atoms.pbc.copy(), atoms.get_masses()[:, None]
         self.volume = atoms.get_volume() if atoms.pbc.all() else None
         self.bonds = _bonds(atoms)
 
@@ -312,7 +309,10 @@ class _Guard:
         if self.volume is not None:
             ratio = abs(float(np.linalg.det(moment.cell))) / self.volume
             if not 1 / self.bounds.volume_factor < ratio < self.bounds.volume_factor:
-                raise _Explosion(f"the volume is {ratio:.2g} times that at the start. Is the pressure meant?")
+                raise _Explosion(
+                    f"the volume is {ratio:.2g} times that at the start. Is the pressure meant, and the barostat "
+                    "time long against the timestep?"
+                )
         self._check_bonds(moment)
 
     def _check_bonds(self, moment: _Moment) -> None:
