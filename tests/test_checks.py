@@ -95,6 +95,7 @@ WRONG = {
     "energy holds NaN": ("error", label("energy", lambda e: np.nan)),
     "forces holds NaN": ("error", label("forces", lambda f: f + np.where(ONE, np.inf, 0))),
     "the cell has no volume": ("error", change(cell=[[3, 0, 0], [6, 0, 0], [0, 0, 3]])),
+    "positions or cell beyond 1e5": ("error", change(positions=lambda a: a.positions + 1e200 * ONE)),
     "on top of each other": ("error", change(positions=lambda a: a.positions[[1, *range(1, 16)]])),
     "no chemical element": ("error", change(numbers=lambda a: a.numbers - 29 * ONE[:, 0].astype(int))),
     "the charge is not finite": ("error", change(charge=np.nan)),

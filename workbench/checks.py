@@ -13,7 +13,7 @@ import numpy as np
 from ase.data import covalent_radii
 
 from workbench import plausibility
-from workbench.plausibility import Complaint, Labelled, close_pairs, sound, spans, where
+from workbench.plausibility import Complaint, Labelled, close_pairs, far, sound, spans, where
 
 LABELS = ("energy", "forces", "stress", "charges", "dipole")
 
@@ -89,9 +89,10 @@ def check(
         return (Finding("error", "there is no frame", (), "Give at least one structure", name),)
     data = [labels(atoms) for atoms in frames]
     found: list[Finding] = []
-    for find in _CHECKS:
-        found += [Finding(*complaint, name=name) for complaint in find(frames, data)]
-    found += [Finding(*complaint, name=name) for complaint in _missing(frames, data, needed)]
+    with np.errstate(all="ignore"):  # numbers of damaged files may overflow
+        for find in _CHECKS:
+            found += [Finding(*complaint, name=name) for complaint in find(frames, data)]
+        found += [Finding(*complaint, name=name) for complaint in _missing(frames, data, needed)]
     return tuple(sorted(found, key=lambda finding: finding.severity))
 
 
@@ -158,6 +159,9 @@ def _finite(frames: Sequence[ase.Atoms], data: Labelled) -> Iterator[Complaint]:
         bad = where(lambda i: not np.isfinite(getattr(frames[i], what)).all(), len(frames))  # noqa: B023
         if bad:
             yield "error", f"{what} not finite", bad, "Take these frames out: the file is damaged there"
+    lost = where(lambda i: far(frames[i]), len(frames))
+    if lost:
+        yield "error", "positions or cell beyond 1e5 Å", lost, "Check their units; take damaged frames out"
     for label in LABELS:
         bad = where(lambda i: not np.isfinite(data[i].get(label, 0.0)).all(), len(frames))  # noqa: B023
         if bad:
@@ -170,7 +174,7 @@ def _cells(frames: Sequence[ase.Atoms], data: Labelled) -> Iterator[Complaint]:
     if flat:
         yield (
             "error",
-            "periodic, but the cell has no volume",
+            "periodic, but the cell has no volume (thinner than 0.1 Å)",
             flat,
             "Give a proper cell (Å), or set pbc to False",
         )

@@ -232,7 +232,8 @@ def key_of(
 
 def _read_npz(path: Path, given: Key, declared: dict[str, str]) -> Iterator[ase.Atoms]:
     # Without pickle an array of Python objects cannot be read, and none is needed.
-    with np.load(path, allow_pickle=False) as file:
+    # Opened here, as numpy leaves damaged files open.
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         block = {key: file[key] for key in file.files}
     energy, length = (str(block.pop(key)) if key in block else "" for key in ("e_unit", "r_unit"))
     for quantity, unit in (("positions", length), ("energy", energy), ("forces", f"{energy}/{length}")):

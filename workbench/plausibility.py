@@ -12,6 +12,8 @@ from ase import units
 from ase.data import atomic_numbers, covalent_radii
 from ase.geometry import complete_cell
 
+_THINNEST = 0.1  # a periodic cell thinner than this holds no atom [Å]
+_FARTHEST = 1e5  # [Å]
 # severity, what, frames, fix
 Complaint = tuple[Literal["error", "warning"], str, tuple[int, ...], str]
 Labelled = list[dict[str, np.ndarray]]
@@ -30,7 +32,12 @@ def where(holds: Callable[[int], Any], n_frames: int) -> tuple[int, ...]:
 def spans(atoms: ase.Atoms) -> bool:
     """Whether the periodic cell vectors span a length, an area or a volume, as many of them as there are."""
     periodic = atoms.cell.array[atoms.pbc]
-    return not len(periodic) or bool(np.linalg.svd(periodic, compute_uv=False)[-1] > 1e-6)
+    return not len(periodic) or bool(np.linalg.svd(periodic, compute_uv=False)[-1] > _THINNEST)
+
+
+def far(atoms: ase.Atoms) -> bool:
+    """Whether positions or cell reach beyond any structure; searching pairs there can end the whole process."""
+    return bool(max(np.abs(atoms.positions).max(initial=0.0), np.abs(atoms.cell.array).max()) > _FARTHEST)
 
 
 def sound(atoms: ase.Atoms) -> bool:
@@ -39,6 +46,7 @@ def sound(atoms: ase.Atoms) -> bool:
         len(atoms)
         and np.isfinite(atoms.positions).all()
         and np.isfinite(atoms.cell.array).all()
+        and not far(atoms)
         and spans(atoms)
         and atoms.numbers.min() >= 1
         and atoms.numbers.max() < len(covalent_radii)
