@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -426,6 +427,18 @@ def test_ctrl_c_keeps_the_last_complete_step(tetrahedron, tmp_path):
     clean = run_md(tetrahedron, temperature_K=300, n_steps=6)
     np.testing.assert_array_equal(run.atoms.positions, clean.atoms.positions)
     np.testing.assert_array_equal(ase.io.read(run.trajectory).positions, clean.atoms.positions)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step(tetrahedron, number):
+    run = run_md(
+        tetrahedron,
+        temperature_K=300,
+        n_steps=50,
+        interval=1,
+        watch=lambda frame: os.kill(os.getpid(), number) if frame.info["step"] == 7 else None,
+    )
+    assert (run.state, run.n_steps) == ("stopped", 7)
 
 
 def wait_until(condition, seconds=20.0):

@@ -23,6 +23,7 @@ from workbench.ensembles import ENSEMBLES, Conditions, degrees_of_freedom, draw_
 from workbench.graphs import neighbours
 from workbench.jobs import Control
 from workbench.models.contract import Potential
+from workbench.signals import signals_stop
 from workbench.stream import Stream
 
 
@@ -94,7 +95,7 @@ def run_md(
     stream              gets a row per step: step, time_fs, potential_energy, kinetic_energy, total_energy,
                         temperature_K, steps_per_s, seconds_left; conserved_energy where the ensemble has one (its
                         drift is what `workbench.analysis.drift_of` judges); pressure_bar and volume in NPT
-    control             pause() and stop() from elsewhere; Ctrl-C also stops
+    control             pause() and stop() from elsewhere; Ctrl-C and SIGTERM also stop
     bounds              beyond which the run is called exploded; None takes the defaults of Bounds
 
     Velocities are kept when `atoms` carry some; else they are drawn at exactly `temperature_K`, without total
@@ -121,19 +122,20 @@ def run_md(
     frames = _Frames(system, trajectory, interval, watch)
     state, reason = "finished", f"finished {length} steps"
     try:
-        for step in range(length + 1):
-            if step:
-                if switches.wait_and_see_stop():
-                    state, reason = "stopped", f"stopped after {step - 1} of {length} steps"
-                    break
-                started = time.perf_counter()
-                system.advance()
-                seconds += time.perf_counter() - started
-                speed = {"steps_per_s": step / seconds, "seconds_left": (length - step) * seconds / step}
-            moment = system.measure(step)
-            rows.emit(**system.row(moment), **speed)
-            frames.take(moment)
-            guard.check(moment)
+        with signals_stop(switches):
+            for step in range(length + 1):
+                if step:
+                    if switches.wait_and_see_stop():
+                        state, reason = "stopped", f"stopped after {step - 1} of {length} steps"
+                        break
+                    started = time.perf_counter()
+                    system.advance()
+                    seconds += time.perf_counter() - started
+                    speed = {"steps_per_s": step / seconds, "seconds_left": (length - step) * seconds / step}
+                moment = system.measure(step)
+                rows.emit(**system.row(moment), **speed)
+                frames.take(moment)
+                guard.check(moment)
     except _Explosion as explosion:
         state, reason = "exploded", f"exploded at step {step} ({step * timestep_fs:g} fs): {explosion}"
     except KeyboardInterrupt:
@@ -148,9 +150,9 @@ def _length(n_steps: int | None, time_ps: float | None, timestep_fs: float) -> i
     if (n_steps is None) == (time_ps is None):
         raise ValueError("give the length of the run as n_steps or as time_ps, one of them")
     length = n_steps if n_steps is not None else round(1000 * time_ps / timestep_fs)  # type: ignore[operator]
-    if length < 0:
-        raise ValueError(f"the run would have {length} steps; expected 0 or more")
-    return length
+    if length >= 0:
+        return length
+    raise ValueError(f"the run would have {length} steps; expected 0 or more")
 
 
 class _Explosion(Exception):
@@ -243,8 +245,7 @@ class _System:
         frame.set_cell(moment.cell)
         frame.arrays["positions"] = moment.positions.copy()
         frame.arrays["momenta"] = moment.momenta.copy()
-        frame.info["step"] = moment.step
-        frame.info["time_fs"] = moment.step * self.conditions.timestep_fs
+        frame.info.update(step=moment.step, time_fs=moment.step * self.conditions.timestep_fs)
         frame.calc = SinglePointCalculator(frame, energy=moment.energy, forces=moment.forces)
         return frame
 
@@ -291,8 +292,7 @@ class _Guard:
 
     def check(self, moment: _Moment) -> None:
         # Before the step, not after it: the neighbour search of a scattered system may exhaust the memory.
-        velocities = moment.momenta / self.masses
-        moves = self.timestep * velocities + 0.5 * self.timestep**2 * moment.forces / self.masses
+        moves = self.timestep * (moment.momenta + 0.5 * self.timestep * moment.forces) / self.masses
         lengths = np.sqrt((moves**2).sum(axis=1))
         worst = int(lengths.argmax())
         if lengths[worst] > self.bounds.step:
