@@ -233,7 +233,7 @@ def test_a_killed_run_goes_on_to_the_digit(tmp_path: Path) -> None:
     assert killed.outcome is None
     state = killed.state()
     assert state is not None
-    assert 1 <= state["step"] < STEPS
+    assert 1 <= state["at"]["step"] < STEPS
     resumed = train(folder, config, model=model(seed=5), resume=True)
     assert_same(whole, resumed)
 
@@ -286,7 +286,7 @@ def test_sigterm_ends_the_process_and_keeps_the_step(tmp_path: Path) -> None:
     assert (run.outcome.state, run.outcome.step) == ("stopped", 3)
     state = run.state()
     assert state is not None
-    assert state["step"] == 3
+    assert state["at"]["step"] == 3
 
 
 def test_it_can_be_paused_and_stopped_from_another_thread(tmp_path: Path) -> None:
@@ -361,7 +361,7 @@ def test_a_full_disk_ends_it_and_keeps_what_was_saved(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     state = Run.open(tmp_path / "run").state()
     assert state is not None
-    assert state["step"] == 6
+    assert state["at"]["step"] == 6
     assert_same(train(tmp_path / "whole"), train(tmp_path / "run", resume=True))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import ase
 import numpy as np
@@ -29,10 +31,6 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         labels = {name: label.to(device, non_blocking=True) for name, label in self.labels.items()}
         return replace(self, graph=self.graph.to(device), labels=labels)
-
-    def pin_memory(self) -> Batch:
-        labels = {name: label.pin_memory() for name, label in self.labels.items()}
-        return replace(self, graph=self.graph.pin_memory(), labels=labels)
 
 
 class GraphDataset:
@@ -204,3 +202,14 @@ class Batches:
             frames = steps[place]
             if len(mine := frames[self.rank :: self.world]):
                 yield self.dataset.batch(mine, frames)
+
+
+def for_lightning(batches: Batches) -> Any:
+    """What Lightning wraps batches in, made here because Lightning 2.6 makes it in a way that torch 2.13 warns of."""
+    from lightning.pytorch.utilities.combined_loader import (
+        CombinedLoader,
+    )  # whoever evaluates needs no Lightning
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        return CombinedLoader(batches, "max_size_cycle")

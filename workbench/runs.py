@@ -152,6 +152,53 @@ class Outcome:
     best_epoch: float | None
 
 
+_REASONS = {
+    "finished": "all {epochs} epochs are done",
+    "early": "{patience} validations in a row were no better",
+    "out of time": "the {max_minutes} minutes are over",
+    "stopped": "it was asked to stop",
+}
+
+
+@dataclass
+class Standing:
+    """Where a training stands, besides its weights. It changes as the training goes on."""
+
+    step: int = 0  # optimizer steps taken, over all epochs
+    seconds: float = 0.0  # of computing
+    best_loss: float = math.inf  # the lowest validation loss
+    best_step: int = 0  # where that was
+    n_worse: int = 0  # validations since
+
+    def judge(self, loss: float) -> bool:
+        """Take note of a validation; True when it is the best so far."""
+        better = loss < self.best_loss
+        self.n_worse = 0 if better else self.n_worse + 1
+        if better:
+            self.best_loss, self.best_step = loss, self.step
+        return better
+
+    def ended(self, config: TrainingConfig, n_steps: int) -> str:
+        """How it has ended by what it was asked for, one of Outcome's states; "" while it goes on."""
+        if self.step >= n_steps:
+            return "finished"
+        if config.patience and self.n_worse >= config.patience:
+            return "early"
+        return "out of time" if 0 < 60 * config.max_minutes <= self.seconds else ""
+
+    def outcome(self, state: str, config: TrainingConfig, steps_per_epoch: int, reason: str = "") -> Outcome:
+        validated = math.isfinite(self.best_loss)
+        return Outcome(
+            state=state,
+            reason=reason or _REASONS[state].format(**asdict(config)),
+            step=self.step,
+            epoch=self.step / steps_per_epoch,
+            minutes=self.seconds / 60,
+            best_loss=self.best_loss if validated else None,
+            best_epoch=self.best_step / steps_per_epoch if validated else None,
+        )
+
+
 @dataclass(frozen=True)
 class Run:
     """A training's folder. Everything is read from the files when asked for, so it is true while the run goes on."""

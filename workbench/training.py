@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,26 +17,20 @@ import ase
 import lightning.pytorch as lightning
 import torch
 from ase.data import atomic_numbers
-from lightning.fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from lightning.fabric.plugins import environments
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from workbench.dataset import Batch, Batches, GraphDataset, check_pair
+from workbench.dataset import Batch, Batches, GraphDataset, check_pair, for_lightning
 from workbench.jobs import Control
 from workbench.losses import errors, loss, residuals, sums
 from workbench.metrics import Report, memory_GB
 from workbench.models.contract import Potential
 from workbench.optimizers import Lamb, average
 from workbench.predict import properties
-from workbench.runs import Outcome, Run, TrainingConfig, fingerprint
+from workbench.runs import Run, Standing, TrainingConfig, fingerprint
 from workbench.signals import signals_stop
 from workbench.splits import Baseline
 from workbench.stream import Stream
@@ -45,18 +38,14 @@ from workbench.stream import Stream
 __all__ = ["Diverged", "Run", "TrainingConfig", "fit"]
 
 
-# Where a training stands, besides weights and optimizer: kept under these names.
-PLACE = ("step", "seconds", "best_loss", "best_step", "n_worse")
-REASONS = {
-    "finished": "all {epochs} epochs are done",
-    "early": "{patience} validations in a row were no better",
-    "out of time": "the {max_minutes} minutes are over",
-    "stopped": "it was asked to stop",
-}
-
-
 class Diverged(RuntimeError):
     """The loss or its gradient is no longer a finite number."""
+
+    def __init__(self, what: str, config: TrainingConfig, folder: Path) -> None:
+        super().__init__(
+            f"{what}; what was saved before is intact in {folder}. Lower learning_rate (it is "
+            f"{config.learning_rate}), set gradient_clip, or look for wrong labels"
+        )
 
 
 def fit(
@@ -95,13 +84,15 @@ def fit(
     training = GraphDataset(train, model.cutoff, quantities, "the training data")
     held_out = GraphDataset(validation, model.cutoff, quantities, "the validation data")
     check_pair(training, held_out, model.periodic, config.batch_size, world)
+    batches = Batches(training, config.batch_size, seed=config.seed, rank=rank, world=world)
+    held_out_batches = Batches(held_out, config.batch_size, rank=rank, world=world)
     data = {"train": fingerprint(train), "validation": fingerprint(validation)}
     run = Run.begin(folder, model, config, data, resume) if rank == 0 else Run(Path(folder))
     state = run.state() if resume else None
     device = model.device
     _set_baseline(model, train, config)
     model.to(getattr(torch, config.precision)).train()
-    fitting = _Fitting(model, training, held_out, run, config, control or Control(), rank, world)
+    fitting = _Fitting(model, batches, held_out_batches, run, config, control or Control())
     if state is not None:
         fitting.restore(state)
     if fitting.ended:
@@ -111,7 +102,9 @@ def fit(
             trainer = _trainer(config, environment, devices, nodes)
             if rank == 0:
                 path, stream = run.folder / "metrics.csv", Stream() if stream is None else stream
-                fitting.report = Report(path, config.weights, fitting.step, fitting.n_steps, stream, progress)
+                fitting.report = Report(
+                    path, config.weights, fitting.at.step, fitting.n_steps, stream, progress
+                )
             fitting.go(trainer)
     model.to(device).load_state_dict(run.model("best").state_dict())
     model.eval()
@@ -131,7 +124,7 @@ def _set_baseline(model: Potential, train: Sequence[ase.Atoms], config: Training
 class _Fitting(lightning.LightningModule):
     """A training under way.
 
-    step       optimizer steps taken, over all epochs; the frames and the learning rate of a step follow from it
+    at         where it stands; the frames and the learning rate of a step follow from its number
     average    exponential average of the weights, if asked for: what is validated and kept
     ended      how it ended ("" while it goes on), one of Outcome's states
     """
@@ -139,45 +132,32 @@ class _Fitting(lightning.LightningModule):
     def __init__(
         self,
         model: Potential,
-        training: GraphDataset,
-        validation: GraphDataset,
+        batches: Batches,
+        held_out: Batches,
         run: Run,
         config: TrainingConfig,
         control: Control,
-        rank: int,
-        world: int,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
         self.average = average(model, config.ema_decay) if config.ema_decay else None
-        self.run, self.config, self.control, self.rank, self.world = run, config, control, rank, world
-        self.training_data = training
-        self.held_out = Batches(validation, config.batch_size, rank=rank, world=world)
-        self.steps_per_epoch = Batches(training, config.batch_size).steps_per_epoch
+        self.batches, self.held_out = batches, held_out
+        self.run, self.config, self.control = run, config, control
+        self.rank, self.world, self.steps_per_epoch = batches.rank, batches.world, batches.steps_per_epoch
         self.n_steps = config.epochs * self.steps_per_epoch
         self.report: Report | None = None
-        self.step, self.seconds, self.ended = 0, 0.0, ""
-        self.best_loss, self.best_step, self.n_worse = math.inf, 0, 0
+        self.at, self.ended = Standing(), ""
         self._optimizer_state: dict[str, Any] | None = None
 
     def go(self, trainer: lightning.Trainer) -> None:
         """Train to the end, whichever it is, and write down how it was."""
-        self._began = (self.step, self.seconds)
+        self._began = (self.at.step, self.at.seconds)
         self._mark = self._saved_at = time.monotonic()
-        config = self.config
-        batches = Batches(
-            self.training_data,
-            config.batch_size,
-            seed=config.seed,
-            start=self.step,
-            stop=self.n_steps,
-            rank=self.rank,
-            world=self.world,
-        )
+        self.batches.start, self.batches.stop = self.at.step, self.n_steps
         reason = ""
         try:
-            trainer.fit(self, _loader(batches))
+            trainer.fit(self, for_lightning(self.batches))
         except Diverged as error:
             self.ended, reason = "diverged", str(error)
             raise
@@ -195,10 +175,9 @@ class _Fitting(lightning.LightningModule):
     # What Lightning calls
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        weights = self.model.parameters()
-        self.optimizer = (
-            torch.optim.Adam(weights, fused=True) if self.config.optimizer == "adam" else Lamb(weights)
-        )
+        self.weights = list(self.model.parameters())  # collected once: walking through the modules takes time
+        lamb = self.config.optimizer == "lamb"
+        self.optimizer = Lamb(self.weights) if lamb else torch.optim.Adam(self.weights, fused=True)
         if self._optimizer_state is not None:
             self.optimizer.load_state_dict(self._optimizer_state)
         return self.optimizer
@@ -216,9 +195,9 @@ class _Fitting(lightning.LightningModule):
         self.optimizer.zero_grad()
         # The loss is the sum over devices of their shares; the gradient they agree on is the mean.
         self.manual_backward(objective * self.world)
-        norm = get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm = get_total_norm([weight.grad for weight in self.weights if weight.grad is not None])
         if self.config.gradient_clip:
-            clip_grads_with_norm_(self.model.parameters(), self.config.gradient_clip, norm)
+            clip_grads_with_norm_(self.weights, self.config.gradient_clip, norm)
         self._agree(objective.detach(), norm, sums(difference))
         self.optimizer.step()
         if self.average is not None:
@@ -227,14 +206,16 @@ class _Fitting(lightning.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Tell, validate, save and stop, where it is time to."""
         now = time.monotonic()
-        self.step += 1
+        self.at.step += 1
         self._tell_step(batch, now - self._mark)
-        if self.step == self.n_steps or self.step % (self.config.validate_every * self.steps_per_epoch) == 0:
+        period = self.config.validate_every * self.steps_per_epoch
+        if self.at.step % period == 0 or self.at.step == self.n_steps:
             self._validate()
-        self.ended = self._end() or ("stopped" if self._stop else "out of time" if self._late else "")
-        if self.ended and math.isinf(self.best_loss):
+        asked = "stopped" if self._stop else "out of time" if self._late else ""
+        self.ended = self.at.ended(self.config, self.n_steps) or asked
+        if self.ended and math.isinf(self.at.best_loss):
             self._validate()  # whoever stops early still gets a model
-        self.seconds += time.monotonic() - self._mark
+        self.at.seconds += time.monotonic() - self._mark
         self._mark = time.monotonic()
         if self.ended or self._due:
             self.save()
@@ -248,13 +229,12 @@ class _Fitting(lightning.LightningModule):
     @property
     def epoch(self) -> float:
         """Passes over the training frames so far, whole or not."""
-        return self.step / self.steps_per_epoch
+        return self.at.step / self.steps_per_epoch
 
     def _agree(self, objective: Tensor, norm: Tensor, sums: Tensor) -> None:
         """Add up the numbers and wishes of all devices, and look at them before the weights change."""
         first, now = self.rank == 0, time.monotonic()  # clocks differ, so one device's counts
-        seconds = self.seconds + now - self._mark
-        late = first and 0 < 60 * self.config.max_minutes <= seconds
+        late = first and 0 < 60 * self.config.max_minutes <= self.at.seconds + now - self._mark
         due = first and now - self._saved_at >= 60 * self.config.save_every_minutes
         wishes = torch.tensor([self.control.stopping, late, due], dtype=torch.float64, device=sums.device)
         numbers = torch.stack([objective.double(), norm.double() / self.world])
@@ -263,10 +243,8 @@ class _Fitting(lightning.LightningModule):
         self._stop, self._late, self._due = (wish > 0 for wish in asked)
         self._sums = everything[5:].reshape(-1, 3)
         if not (math.isfinite(self._loss) and math.isfinite(self._norm)):
-            raise Diverged(
-                f"at step {self.step + 1} (epoch {self.epoch:.2f}) the loss is {self._loss} and the length of its "
-                f"gradient {self._norm}; {self._advice}"
-            )
+            what = f"at step {self.at.step + 1} (epoch {self.epoch:.2f}) the loss is {self._loss}"
+            raise Diverged(f"{what} and its gradient's length {self._norm}", self.config, self.run.folder)
 
     def _over_devices(self, tensor: Tensor) -> Tensor:
         return self.trainer.strategy.reduce(tensor, reduce_op="sum") if self.world > 1 else tensor
@@ -274,10 +252,11 @@ class _Fitting(lightning.LightningModule):
     def _tell_step(self, batch: Batch, duration: float) -> None:
         if self.report is None:
             return
-        seconds = self.seconds + duration
+        seconds = self.at.seconds + duration
         first_step, first_seconds = self._began
+        seconds_per_step = (seconds - first_seconds) / (self.at.step - first_step)
         row = {
-            "step": self.step,
+            "step": self.at.step,
             "epoch": self.epoch,
             "minutes": seconds / 60,
             "loss": self._loss,
@@ -286,7 +265,7 @@ class _Fitting(lightning.LightningModule):
             "gradient_norm": self._norm,
             "structures_per_s": batch.counts["energy"] / duration,
             "memory_GB": memory_GB(self.device),
-            "seconds_left": (seconds - first_seconds) / (self.step - first_step) * (self.n_steps - self.step),
+            "seconds_left": seconds_per_step * (self.n_steps - self.at.step),
         }
         self.report.step(row)
 
@@ -302,26 +281,15 @@ class _Fitting(lightning.LightningModule):
         means = (total[:, 2] / total[:, 0]).tolist()
         value = sum(weight * mean for weight, mean in zip(weights.values(), means, strict=True))
         if not math.isfinite(value):
-            raise Diverged(
-                f"at step {self.step} (epoch {self.epoch:.2f}) the validation loss is {value}; " + self._advice
-            )
-        better = value < self.best_loss
-        self.n_worse = 0 if better else self.n_worse + 1
-        if better:
-            self.best_loss, self.best_step = value, self.step
-            if self.rank == 0:
-                self.run.save_model("best", model)
+            what = f"at step {self.at.step} (epoch {self.epoch:.2f}) the validation loss is {value}"
+            raise Diverged(what, self.config, self.run.folder)
+        better = self.at.judge(value)
+        if better and self.rank == 0:
+            self.run.save_model("best", model)
         if self.report is not None:
             named = {"loss": value, **errors(total, tuple(weights))}
             row = {f"validation_{name}": number for name, number in named.items()}
-            self.report.validation({"step": self.step, "epoch": self.epoch, **row, "best": float(better)})
-
-    @property
-    def _advice(self) -> str:
-        return (
-            f"what was saved before is intact in {self.run.folder}. Lower learning_rate (it is "
-            f"{self.config.learning_rate}), set gradient_clip, or look for wrong labels"
-        )
+            self.report.validation({"step": self.at.step, "epoch": self.epoch, **row, "best": float(better)})
 
     @property
     def _kept(self) -> Potential:
@@ -337,8 +305,8 @@ class _Fitting(lightning.LightningModule):
             return
         self.run.save_model("last", self._kept)
         self.run.save_state(
-            {name: getattr(self, name) for name in PLACE}
-            | {
+            {
+                "at": asdict(self.at),
                 "model": self.model.state_dict(),
                 "average": None if self.average is None else self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -347,38 +315,17 @@ class _Fitting(lightning.LightningModule):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to where `save` was called."""
-        for name in PLACE:
-            setattr(self, name, state[name])
+        self.at = Standing(**state["at"])
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self._optimizer_state = state["optimizer"]
-        self.ended = self._end()
-
-    def _end(self) -> str:
-        """How the training has ended by what it was asked for; "" when it goes on."""
-        config = self.config
-        if self.step >= self.n_steps:
-            return "finished"
-        if config.patience and self.n_worse >= config.patience:
-            return "early"
-        return "out of time" if 0 < 60 * config.max_minutes <= self.seconds else ""
+        self.ended = self.at.ended(self.config, self.n_steps)
 
     def conclude(self, reason: str = "") -> None:
         """Write down how it ended."""
-        if self.rank != 0 or not self.ended:
-            return
-        validated = self.best_step > 0
-        outcome = Outcome(
-            state=self.ended,
-            reason=reason or REASONS[self.ended].format(**asdict(self.config)),
-            step=self.step,
-            epoch=self.epoch,
-            minutes=self.seconds / 60,
-            best_loss=self.best_loss if validated else None,
-            best_epoch=self.best_step / self.steps_per_epoch if validated else None,
-        )
-        self.run.end(outcome)
+        if self.rank == 0 and self.ended:
+            self.run.end(self.at.outcome(self.ended, self.config, self.steps_per_epoch, reason))
 
 
 def _residuals(model: Potential, batch: Batch, create_graph: bool = False) -> dict[str, Tensor]:
@@ -392,21 +339,21 @@ def _residuals(model: Potential, batch: Batch, create_graph: bool = False) -> di
     return residuals(predicted, batch.labels, batch.graph.sizes)
 
 
-def _launcher() -> tuple[ClusterEnvironment, int, int]:
+def _launcher() -> tuple[environments.ClusterEnvironment, int, int]:
     """Who started this process, devices per node, and nodes. Without torchrun or srun it is one device: a notebook
     on a machine with eight GPUs trains on one of them."""
-    if TorchElasticEnvironment.detect():
+    if environments.TorchElasticEnvironment.detect():
         local = int(os.environ["LOCAL_WORLD_SIZE"])
-        return TorchElasticEnvironment(), local, int(os.environ["WORLD_SIZE"]) // local
+        return environments.TorchElasticEnvironment(), local, int(os.environ["WORLD_SIZE"]) // local
     # Inside an allocation only what srun started counts: a notebook or a script there is one process.
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        nodes = int(os.environ["SLURM_NNODES"])
-        return SLURMEnvironment(auto_requeue=False), int(os.environ["SLURM_NTASKS"]) // nodes, nodes
-    return LightningEnvironment(), 1, 1
+        nodes, processes = int(os.environ["SLURM_NNODES"]), int(os.environ["SLURM_NTASKS"])
+        return environments.SLURMEnvironment(auto_requeue=False), processes // nodes, nodes
+    return environments.LightningEnvironment(), 1, 1
 
 
 def _trainer(
-    config: TrainingConfig, environment: ClusterEnvironment, devices: int, nodes: int
+    config: TrainingConfig, environment: environments.ClusterEnvironment, devices: int, nodes: int
 ) -> lightning.Trainer:
     """Lightning's Trainer with everything off that the run's folder does."""
     on_gpu = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
@@ -422,13 +369,6 @@ def _trainer(
         barebones=True,
         use_distributed_sampler=False,
     )
-
-
-def _loader(batches: Batches) -> CombinedLoader:
-    """What Lightning wraps batches in, made here because Lightning 2.6 makes it in a way that torch 2.13 warns of."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        return CombinedLoader(batches, "max_size_cycle")
 
 
 @contextmanager
