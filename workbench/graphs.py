@@ -12,6 +12,9 @@ import vesin
 from torch import Tensor
 
 
+FARTHEST = 1e7  # Å; beyond, cell lists overflow
+
+
 @dataclass(frozen=True)
 class Graph:
     """One or many structures with their neighbour pairs. Pairs are directed: each appears from both ends.
@@ -100,8 +103,13 @@ def neighbours(
     returns     receivers (n_pairs,), senders (n_pairs,), shifts (n_pairs, 3); shifts are integers
 
     The list is vesin's cell list: its time grows linearly with the atoms at fixed density (benchmarks/).
-    Raises ValueError for a periodic cell without volume.
+    Raises ValueError for a periodic cell without volume and for positions that are not finite or absurdly far.
     """
+    if not np.abs(positions).max(initial=0.0) < FARTHEST:  # not finite included
+        raise ValueError(
+            f"positions reach {np.abs(positions).max()} Å; expected finite numbers below {FARTHEST:g} Å. Is the "
+            "structure broken, or in another unit?"
+        )
     box = completed_cell(cell, pbc)
     search = vesin.NeighborList(cutoff=cutoff, full_list=True)
     i, j, shifts = search.compute(points=positions, box=box, periodic=pbc, quantities="ijS")
@@ -144,9 +152,9 @@ def with_pairs(
         pbc=torch.tensor(atoms.pbc).unsqueeze(0),
         charge=torch.tensor([atoms.info.get("charge", 0)], dtype=torch.float64),
         spin=torch.tensor([atoms.info.get("spin", 1)], dtype=torch.float64),
-        receivers=torch.as_tensor(receivers),
-        senders=torch.as_tensor(senders),
-        shifts=torch.as_tensor(shifts, dtype=torch.float64),
+        receivers=torch.from_numpy(receivers),
+        senders=torch.from_numpy(senders),
+        shifts=torch.from_numpy(shifts.astype(np.float64)),
         cutoff=cutoff,
     )
 

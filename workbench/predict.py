@@ -135,11 +135,13 @@ def check(model: Potential, atoms: ase.Atoms) -> None:
     if not np.isfinite(atoms.positions).all():
         bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1)).tolist()
         raise ValueError(f"positions of atoms {bad[:5]} are not finite; the structure is broken")
-    unknown = sorted({int(z) for z in atoms.numbers if not model.known[int(z)]})
+    known = model.known.cpu().numpy()
+    unknown = sorted(set(atoms.numbers[~known[atoms.numbers]].tolist()))
     if unknown:
-        names = ", ".join(chemical_symbols[z] for z in unknown)
-        known = ", ".join(chemical_symbols[z] for z in torch.nonzero(model.known).flatten().tolist() if z)
-        raise ValueError(f"the model was not trained on {names}; it knows {known}. Train it with such data")
+        names, trained = (
+            ", ".join(chemical_symbols[z] for z in some) for some in (unknown, np.flatnonzero(known).tolist())
+        )
+        raise ValueError(f"the model was not trained on {names}; it knows {trained}. Train it with such data")
     if int(atoms.pbc.sum()) not in model.periodic:
         raise ValueError(
             f"{model.name} treats {sorted(model.periodic)} periodic directions; the structure has "
