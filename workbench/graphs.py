@@ -11,7 +11,6 @@ import torch
 import vesin
 from torch import Tensor
 
-
 FARTHEST = 1e7  # Å; beyond, cell lists overflow
 
 
