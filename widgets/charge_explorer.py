@@ -49,7 +49,7 @@ class ChargeExplorer(Panel):
         self.view = StructureView(atoms, on_pick=on_pick, height=height)
         names = [f"{m.label} ({_KINDS.get(m.degree, 'norm, as colour')})" for m in self.multipoles]
         self.choice = ipywidgets.Dropdown(options=[(n, i) for i, n in enumerate(names)], description="show")
-        self.choice.layout.width = "340px"
+        self.choice.layout.width = "420px"
         self.kind = ipywidgets.ToggleButtons(options=["charges", "potentials"], style={"button_width": "96px"})
         for control in (self.choice, self.kind):
             control.observe(self.log.guard(lambda _: self._draw()), "value")

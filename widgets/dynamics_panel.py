@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +11,15 @@ import ipywidgets
 import numpy as np
 
 from widgets import still
-from widgets.live_plot import Curve, LivePlot, in_words
+from widgets.live_plot import Curve, LivePlot
 from widgets.panel import Panel, Pump
 from widgets.run_controls import RunControls
 from widgets.structure_view import StructureView
+
+_VERDICT = (
+    "margin:2px 0 8px 0; padding:4px 10px; font-size:14px; line-height:1.4; border-left:3px solid #0072B2;"
+    " background:rgba(0,114,178,0.08); color:var(--jp-ui-font-color1, inherit)"
+)
 
 
 class DynamicsPanel(Panel):
@@ -23,8 +29,8 @@ class DynamicsPanel(Panel):
     start            start(stream, show) starts a run and returns its job at once. The run emits rows to `stream`
                      and calls `show(atoms)` or `show(positions)` as often as it likes
     stream           makes an empty stream for each run, e.g. the class workbench.stream.Stream
-    drift            drift(stream) returns an object with `slope` [meV/atom/ns], `interval` (low, high) in the same
-                     unit, and `verdict`, a sentence; or None while there is too little to fit
+    drift            drift(stream) returns a fit with `meV_per_atom_per_ns`, the ends `low_meV_per_atom_per_ns` and
+                     `high_meV_per_atom_per_ns` of its confidence interval, and `verdict`, a sentence
     time_column, energy_column, temperature_column    in the stream [fs, eV of all atoms, K]
     progress         progress(stream) gives the share that is done in 0..1
     """
@@ -56,7 +62,7 @@ class DynamicsPanel(Panel):
         # Zero is where the run began; a drift is a line that leaves it.
         y_label = "ΔE [meV/atom]"
         self.energy_plot = LivePlot(
-            self.stream, in_ps, [shifted], y_label=y_label, title="total energy", height=240
+            self.stream, in_ps, [shifted], y_label=y_label, title="total energy", height=240, rate=2.0
         )
         self.temperature_plot = LivePlot(
             self.stream,
@@ -65,6 +71,7 @@ class DynamicsPanel(Panel):
             y_label="T [K]",
             title="temperature",
             height=190,
+            rate=2.0,
         )
         share = None if progress is None else (lambda: progress(self.stream))
         self.controls = RunControls(self._begin, progress=share, on_end=self._ended)
@@ -98,7 +105,7 @@ class DynamicsPanel(Panel):
         self._unsubscribe()
         self.stream, self.drift = self._new_stream(), None
         self._unsubscribe = self.stream.subscribe(self._pump.wake)
-        self.energy_plot.overlay("drift", [], [])
+        self.energy_plot.overlay("fitted drift", [], [])
         for plot in (self.energy_plot, self.temperature_plot):
             plot.follow(self.stream)
         self._verdict.value = ""
@@ -121,22 +128,25 @@ class DynamicsPanel(Panel):
             return
         self._fitted_at = time.monotonic()
         self.drift = self._fit_drift(self.stream)
-        if self.drift is None:
-            return
+        slope_per_ps = self.drift.meV_per_atom_per_ns / 1000
         _, picoseconds, energies = self.energy_plot.curves()[0]
-        ends = picoseconds[[0, -1]]
-        slope_per_ps = self.drift.slope / 1000
-        self.energy_plot.overlay("drift", ends, energies.mean() + slope_per_ps * (ends - picoseconds.mean()))
-        self._verdict.value = in_words(self._drift_in_words())
+        if len(energies) and np.isfinite(slope_per_ps):
+            ends = picoseconds[[0, -1]]
+            self.energy_plot.overlay(
+                "fitted drift", ends, energies.mean() + slope_per_ps * (ends - picoseconds.mean())
+            )
+        words = html.escape(self._drift_in_words())
+        self._verdict.value = f'<div role="status" style="{_VERDICT}">{words}</div>'
 
     def _drift_in_words(self) -> str:
         if self.drift is None:
             return "No drift fitted yet."
-        low, high = self.drift.interval
-        return (
-            f"Energy drift {self.drift.slope:+.3g} meV/atom/ns"
-            f" (confidence interval {low:+.3g} to {high:+.3g}): {self.drift.verdict}"
-        )
+        fit = self.drift
+        if not np.isfinite(fit.meV_per_atom_per_ns):
+            return f"Energy drift: {fit.verdict}."
+        low, high = fit.low_meV_per_atom_per_ns, fit.high_meV_per_atom_per_ns
+        interval = f"{fit.meV_per_atom_per_ns:+.3g} meV/atom/ns, confidence interval {low:+.3g} to {high:+.3g}"
+        return f"Energy drift: {fit.verdict}. Fitted slope {interval}."
 
     def picture(self) -> bytes:
         return still.stacked([self.view.picture(), self.energy_plot.picture(), self.temperature_plot.picture()])

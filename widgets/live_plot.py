@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,7 @@ class LivePlot(Panel):
         self._figure = _empty_figure(self._curves, self._x_label, y_label, title, log, height)
         self._words = caption()
         self._overlays: dict[str, int] = {}
+        self._lock = threading.RLock()  # the pump draws while others ask for the curves
         self._pump = Pump(self._draw, self.log, rate)
         self._on_close(self._pump.close)
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -79,18 +81,23 @@ class LivePlot(Panel):
     def follow(self, stream: Any) -> None:
         """Show `stream` from now on, from its first row."""
         self._unsubscribe()
-        self._stream, self._seen = stream, 0
-        for column in self._columns.values():
-            column.clear()
+        with self._lock:
+            self._stream, self._seen = stream, 0
+            for column in self._columns.values():
+                column.clear()
         self._unsubscribe = stream.subscribe(self._pump.wake)
         self._draw()
 
     def overlay(self, name: str, x: Any, y: Any) -> None:
         """Draw a second kind of line over the curves, such as a fit; replaces the earlier one of that name."""
         x, y = np.asarray(x, float), np.asarray(y, float)
+        with self._lock:
+            self._overlay(name, x, y)
+
+    def _overlay(self, name: str, x: np.ndarray, y: np.ndarray) -> None:
         if name not in self._overlays:
             self._figure.add_scatter(
-                x=x, y=y, name=name, mode="lines", line={"color": INK, "width": 2, "dash": "dash"}
+                x=x, y=y, name=name, mode="lines", line={"color": LINES[4], "width": 2.5, "dash": "dash"}
             )
             self._overlays[name] = len(self._figure.data) - 1
         else:
@@ -100,12 +107,13 @@ class LivePlot(Panel):
 
     def curves(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         """(label, x, y) of every curve, whole, without the rows in which it has no number."""
-        x = self._converted(self._x)
         found = []
-        for curve in self._curves:
-            y = self._converted(curve)
-            there = np.isfinite(x) & np.isfinite(y)
-            found.append((curve.label, x[there], y[there]))
+        with self._lock:
+            x = self._converted(self._x)
+            for curve in self._curves:
+                y = self._converted(curve)
+                there = np.isfinite(x) & np.isfinite(y)
+                found.append((curve.label, x[there], y[there]))
         return found
 
     def flush(self) -> None:
@@ -117,15 +125,16 @@ class LivePlot(Panel):
         return values if curve.convert is None or len(values) == 0 else np.asarray(curve.convert(values), float)
 
     def _read(self) -> None:
-        rows = self._stream.since(self._seen)
-        self._seen += len(rows)
-        for name, column in self._columns.items():
-            column.extend([row.get(name, np.nan) for row in rows])
+        with self._lock:
+            rows = self._stream.since(self._seen)
+            self._seen += len(rows)
+            for name, column in self._columns.items():
+                column.extend([row.get(name, np.nan) for row in rows])
 
     def _draw(self) -> None:
         self._read()
         drawn = self.curves()
-        with self._figure.batch_update():
+        with self._lock, self._figure.batch_update():
             for trace, (_, x, y) in zip(self._figure.data, drawn, strict=False):
                 kept = thinned(y, self.POINTS)
                 trace.x, trace.y = x[kept], y[kept]

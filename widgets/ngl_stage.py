@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +24,17 @@ import numpy as np
 
 from widgets.scene import Scene, Sticks
 
+#: How long to wait for a browser to say that it has drawn, before sending the next state all the same [s].
+_PATIENCE_S = 2.0
+
 # Runs in the browser with `this` = nglview's view. Buffers are made once and then rewritten in place; a buffer
 # that has become too small is made anew. Unused sticks and arrows have no width.
 _JAVASCRIPT = """
 if (!this.workbench) this.workbench = (function (view) {
   const stage = view.stage, parts = {};
   let labels = [];
+  // A little further away than NGL would go: it forgets that what is near looks larger.
+  const fit = milliseconds => stage.animationControls.zoomMove(stage.getCenter(), 1.15 * stage.getZoom(), milliseconds);
   // nglview's own bookkeeping of components would send every change back to the kernel.
   stage.signals.componentAdded.removeAll();
   stage.signals.componentRemoved.removeAll();
@@ -57,9 +64,17 @@ if (!this.workbench) this.workbench = (function (view) {
   stage.viewer.renderer.domElement.style.display = "block";
   const theme = new MutationObserver(ground);
   theme.observe(document.body, {attributes: true, attributeFilter: ["data-jp-theme-name"]});
-  // A view in a hidden tab has no size until it is shown.
-  const size = new ResizeObserver(function () { if (view.el.clientWidth) stage.handleResize(); });
+  // A view has no size until it is laid out or its tab is shown: look again then, unless a person has looked already.
+  let untouched = true;
+  for (const touch of ["pointerdown", "wheel"]) view.el.addEventListener(touch, () => { untouched = false; });
+  const size = new ResizeObserver(function () {
+    if (!view.el.clientWidth) return;
+    stage.handleResize();
+    if (untouched) fit(0);
+  });
   size.observe(view.el);
+  // Plotly measures its room before the page has given it any, and again only when the window changes.
+  setTimeout(() => window.dispatchEvent(new Event("resize")), 300);
   view.once("remove", function () {
     theme.disconnect(); size.disconnect();
     const renderer = stage.viewer.renderer;
@@ -100,11 +115,13 @@ if (!this.workbench) this.workbench = (function (view) {
         stage.removeComponent(parts[name].component); delete parts[name];
       }
       for (const name in message.parts) put(name, message.parts[name]);
-      if (message.camera && message.camera.length) stage.viewerControls.orient(message.camera);
-      else if (message.fit) stage.autoView();
+      if (message.camera && message.camera.length) { stage.viewerControls.orient(message.camera); untouched = false; }
+      else if (message.fit) fit(0);
       stage.viewer.requestRender();
+      // The kernel sends the next state only after this, so a slow browser is never flooded.
+      requestAnimationFrame(() => view.send({type: "workbench_drawn"}));
     },
-    fit: () => stage.autoView(300),
+    fit: () => fit(300),
     download: function (name) {
       stage.makeImage({factor: 2, antialias: true, transparent: false}).then(blob => NGL.download(blob, name));
     },
@@ -161,16 +178,23 @@ class NGLStage:
         self._parts: dict[str, Any] = {}
         self._labels: tuple[str, ...] = ()
         self._loaded = False
+        self._sent = -math.inf  # when the state was sent that the browser has not drawn yet
         self._lock = threading.Lock()
         self.widget = _quiet_widget()
         self.widget._view_width, self.widget._view_height = "100%", height
         self.widget.on_msg(self._receive)
 
-    def draw(self) -> None:
-        """Send the parts of the scene that differ from what is shown."""
+    def draw(self) -> bool:
+        """Send the parts of the scene that differ from what is shown.
+
+        True: not yet, because the browser has not drawn the last one; try again.
+        """
         with self._lock:
+            if self._loaded and time.monotonic() - self._sent < _PATIENCE_S:
+                return True
             if self._loaded:
                 self._send()
+            return False
 
     def fit(self) -> None:
         self._execute("this.workbench.fit()")
@@ -189,6 +213,8 @@ class NGLStage:
                 self._loaded, self._parts, self._labels = True, {}, ()
                 self._execute(_JAVASCRIPT)
                 self._send(fit=True, camera=camera)
+        elif content.get("type") == "workbench_drawn":
+            self._sent = -math.inf
         elif content.get("type") == "workbench_pick":
             self._on_pick(int(content["index"]))
 
@@ -207,6 +233,7 @@ class NGLStage:
             "fit": fit,
             "camera": camera,
         }
+        self._sent = time.monotonic()
         self._execute(f"this.workbench.draw({json.dumps(message)})")
 
     def _execute(self, code: str) -> None:

@@ -34,17 +34,18 @@ class Log:
     """
 
     def __init__(self, length: int = 50) -> None:
-        self._lines: deque[str] = deque(maxlen=length)
+        self._lines: deque[tuple[str, int]] = deque(maxlen=length)  # message, how often in a row
         self._lock = threading.Lock()
         self.widget = ipywidgets.HTML(
             layout=ipywidgets.Layout(display="none", max_height="12em", overflow="auto")
         )
 
     def write(self, text: str) -> None:
-        """Append one message."""
+        """Append one message; one that repeats is counted."""
         with self._lock:
-            self._lines.append(text)
-            shown = html.escape("\n".join(self._lines))
+            times = self._lines.pop()[1] + 1 if self._lines and self._lines[-1][0] == text else 1
+            self._lines.append((text, times))
+            shown = html.escape(self._text())
             self.widget.value = (
                 '<pre role="log" aria-live="polite" style="margin:4px 0; padding:6px 10px; white-space:pre-wrap;'
                 " line-height:1.35; border-left:3px solid #D55E00; background:rgba(213,94,0,0.10);"
@@ -67,7 +68,10 @@ class Log:
     @property
     def text(self) -> str:
         with self._lock:
-            return "\n".join(self._lines)
+            return self._text()
+
+    def _text(self) -> str:
+        return "\n".join(line if times == 1 else f"{line} (×{times})" for line, times in self._lines)
 
     def guard(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """`callback`, except that its exceptions appear here instead of vanishing in a server's log."""

@@ -50,10 +50,12 @@ class RunControls(Panel):
         self._job: Any = None
         self._lock = threading.Lock()
         self._ended = True
+        self._owned: Any = None  # the job that the Start button started
         self._worked_s, self._looked = 0.0, 0.0
         self._build()
         self._pump = Pump(self._refresh, self.log, rate=4.0)
         self._on_close(self._pump.close)
+        self._on_close(self._stop_owned)
         if job is not None:
             self._follow(job)
         self._refresh()
@@ -100,6 +102,7 @@ class RunControls(Panel):
             if self._start is None:
                 raise TypeError("these controls were given a job, not a way to start one; pass start=")
             self._follow(self._start())
+            self._owned = self._job
         self._refresh()
 
     def pause(self) -> None:
@@ -115,6 +118,11 @@ class RunControls(Panel):
         if self.state in _ALIVE:
             self._job.stop()
         self._refresh()
+
+    def _stop_owned(self) -> None:
+        """A run without its buttons could not be stopped any more."""
+        if self._owned is not None and self._owned.state in _ALIVE:
+            self._owned.stop()
 
     def _follow(self, job: Any) -> None:
         self._job, self._ended = job, False
@@ -137,8 +145,9 @@ class RunControls(Panel):
         mark, colour = _MARKS.get(state, ("?", "#7b7b7b"))
         sign = f'<span style="color:{colour}" aria-hidden="true">{mark}</span>'
         self._status.value = f'<span role="status" style="margin-left:6px">{sign} {self.describe()}</span>'
-        if not alive and not self._ended:
-            self._ended = True
+        with self._lock:
+            ends, self._ended = not (alive or self._ended), self._ended or not alive
+        if ends:
             self._end()
         return alive
 

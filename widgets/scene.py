@@ -142,8 +142,8 @@ def ellipsoids(positions: np.ndarray, tensors: np.ndarray, size: float, colours:
     eigenvalues, eigenvectors = np.linalg.eigh(tensors)
     strength = np.abs(eigenvalues).max(axis=1)
     largest = strength.max() or 1.0
-    shape = 1 + 0.75 * eigenvalues / np.where(strength > 0, strength, 1.0)[:, None]
-    lengths = size * np.cbrt(strength / largest)[:, None] * shape / 1.75
+    shape = 1 + 0.6 * eigenvalues / np.where(strength > 0, strength, 1.0)[:, None]
+    lengths = size * np.cbrt(strength / largest)[:, None] * shape / 1.6
     axes = (eigenvectors * lengths[:, None, :]).transpose(0, 2, 1)[:, ::-1]
     seen = strength > 0.02 * largest
     return Ellipsoids(positions[seen], axes[seen], colours[seen])

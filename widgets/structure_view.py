@@ -243,11 +243,11 @@ class StructureView(Panel):
         self._pump.wake()
         return self
 
-    def _draw(self) -> None:
+    def _draw(self) -> bool:
         if self.stage is not None:
-            self.stage.draw()
-        else:
-            self._still.value = self.picture()
+            return self.stage.draw()
+        self._still.value = self.picture()
+        return False
 
     def _labels(self) -> tuple[str, ...]:
         from ase.data import chemical_symbols

@@ -102,6 +102,12 @@ class TestLog:
         assert "<b>" not in log.widget.value
         assert "&lt;b&gt;" in log.widget.value
 
+    def test_counts_what_repeats(self):
+        log = Log()
+        for _ in range(3):
+            log.write("no such column")
+        assert log.text == "no such column (×3)"
+
     def test_keeps_only_the_newest(self):
         log = Log(length=3)
         for number in range(10):

@@ -22,10 +22,18 @@ def atoms():
 class Loaded:
     """A view whose front end has announced itself; keeps what was sent to it."""
 
-    def __init__(self, view):
-        self.view, self.sent = view, []
-        view.stage.widget.send = lambda content, buffers=None: self.sent.append(content["args"][0])
+    def __init__(self, view, draws_at_once=True):
+        self.view, self.sent, self.draws_at_once = view, [], draws_at_once
+        view.stage.widget.send = self.receive
         self.announce()
+
+    def receive(self, content, buffers=None):
+        self.sent.append(content["args"][0])
+        if self.draws_at_once:
+            self.say_drawn()
+
+    def say_drawn(self):
+        self.view.stage._receive(None, {"type": "workbench_drawn"}, None)
 
     def announce(self):
         self.view.stage._receive(None, {"type": "request_loaded"}, None)
@@ -95,6 +103,21 @@ def test_streaming_drops_and_ends_with_the_last_frame(atoms):
     assert 3 < len(draws) < 16, f"{len(draws)} drawings of 400 frames in half a second"
     last = floats(draws[-1]["parts"]["atoms"]["data"]["position"])
     np.testing.assert_allclose(last, (atoms.positions + 399 / 400).ravel(), rtol=1e-5)
+    view.close()
+
+
+def test_a_slow_browser_is_not_flooded(atoms):
+    view = StructureView(atoms)
+    loaded = Loaded(view, draws_at_once=False)
+    for step in range(100):
+        view.update(atoms.positions + step)
+        time.sleep(0.005)
+    assert len(loaded.draws()) == 1, "sent more before the browser had drawn the first"
+    loaded.say_drawn()
+    loaded.wait_for_draw(2)
+    last = floats(loaded.draws()[-1]["parts"]["atoms"]["data"]["position"])
+    np.testing.assert_allclose(last, (atoms.positions + 99).ravel(), rtol=1e-6)
+    loaded.say_drawn()
     view.close()
 
 
