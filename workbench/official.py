@@ -7,39 +7,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-import yaml
+import yaml  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from workbench.models.lorem import Lorem, LoremConfig
+from workbench.models.lorem import N_SPECIES, Lorem, LoremConfig, MessagePassing
 from workbench.nn.layers import DegreeLinear, SelfProduct, TensorProduct, Update
 
 Tree = Mapping[str, Any]
 
 
 def load_lorem(folder: str | Path) -> Lorem:
-    """The model of a lorem-jax checkpoint folder (`model/model.yaml`, `baseline.yaml`, `model.msgpack`).
+    """The model of a lorem-jax checkpoint, on the CPU, ready for predictions: the numbers of lorem-jax's Calculator.
 
-    Needs the package msgpack (`pip install longrange-workbench[official]`). No pickle is read.
-    Raises ValueError for a model that ours cannot mean: other classes than Lorem, or settings without a counterpart.
+    folder   what its training writes into run/checkpoints/NAME, with model/model.yaml, model/baseline.yaml and
+             model/model.msgpack; or that inner folder itself
+
+    Written for lorem-jax 0.2. Needs the package msgpack (`pip install longrange-workbench[official]`); no pickle is
+    read. Raises ImportError without it, FileNotFoundError for a file that is not there, and ValueError for a file that
+    is damaged or a model that ours cannot mean: another class than Lorem, or settings without a counterpart.
     """
     folder = Path(folder)
     inside = folder / "model" if (folder / "model").is_dir() else folder
-    for name in ("model.yaml", "model.msgpack"):
+    for name in ("model.yaml", "baseline.yaml", "model.msgpack"):
         if not (inside / name).is_file():
-            raise ValueError(f"{folder} has no {name}; expected a checkpoint folder of lorem-jax")
-    config = lorem_config(yaml.safe_load((inside / "model.yaml").read_text()))
-    model = lorem_from_tree(_read_msgpack(inside / "model.msgpack"), config)
-    if (inside / "baseline.yaml").is_file():
-        elemental = yaml.safe_load((inside / "baseline.yaml").read_text())["elemental"]
-        model.known[:] = False
-        for number, energy in elemental.items():
-            model.baseline[int(number)] = float(energy)
-            model.known[int(number)] = True
-    return model
+            raise FileNotFoundError(f"{folder} has no model/{name}; expected a checkpoint folder of lorem-jax")
+    config = lorem_config(_read_yaml(inside / "model.yaml"))
+    baseline = _baseline(inside / "baseline.yaml")
+    path = inside / "model.msgpack"
+    try:
+        model = lorem_from_tree(_read_msgpack(path), config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    model.known[:] = False
+    for number, energy in baseline.items():
+        model.baseline[number] = energy
+        model.known[number] = True
+    return model.eval()
 
 
 # Names in lorem-jax -> ours, and the settings of which we have only one value.
@@ -59,32 +66,50 @@ _FIXED = {
     "radial_basis": "basic_bernstein",
     "equivariant_message_passing": True,
     "initialize_node_features": True,
-    "field_conditioning": "none",
+    "inputs": [],
+    "field_conditioning": "none",  # of versions after 0.2
 }
 
 
 def lorem_config(model: Tree) -> LoremConfig:
-    """Our Config from the content of a lorem-jax `model.yaml`: {"lorem.models.mlip.Lorem": {settings}} or alike."""
-    (name, settings) = next(iter(model.items()))
+    """Our Config from the content of a lorem-jax `model.yaml`: {"lorem.models.mlip.Lorem": {settings}} or alike.
+
+    Raises ValueError for another class, or settings without a counterpart or without sense.
+    """
+    if len(model) != 1:
+        raise ValueError(f"model.yaml holds {sorted(model)}; expected one class of lorem-jax with its settings")
+    ((name, settings),) = model.items()
     if name.rsplit(".", 1)[-1] != "Lorem":
         raise ValueError(f"the checkpoint holds a {name}; only Lorem itself can be loaded")
+    settings = dict(settings or {})
+    if not settings.get("num_message_passing"):  # then it says nothing
+        settings.pop("equivariant_message_passing", None)
     ours = {}
-    for key, value in (settings or {}).items():
+    for key, value in settings.items():
         if key in _SETTINGS:
             ours[_SETTINGS[key]] = value
         elif key not in _FIXED:
             raise ValueError(f"the checkpoint sets {key} = {value!r}, which has no counterpart here")
-        elif value != _FIXED[key] and not (key.startswith("equivariant") and not ours.get("n_message_passing")):
+        elif (list(value) if isinstance(value, tuple) else value) != _FIXED[key]:
             raise ValueError(f"the checkpoint sets {key} = {value!r}; only {_FIXED[key]!r} is implemented")
-    return LoremConfig(**ours)
+    try:
+        return LoremConfig(**ours)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the checkpoint's settings make no Lorem: {error}") from error
 
 
 def lorem_from_tree(tree: Tree, config: LoremConfig, double: bool = False) -> Lorem:
     """A Lorem with the weights of a flax parameter tree (`{"params": {...}}`), in single or double precision.
 
-    Raises ValueError when the tree lacks a weight, has one more, or one has another shape than `config` says.
+    Raises ValueError when the tree lacks a weight, has one more, or one has another shape than `config` says or
+    is not finite.
     """
     params = tree.get("params", tree)
+    if any(word.startswith("ChargeEmbedding") for word in params):
+        raise ValueError(
+            "the weights are of a Lorem that is conditioned on the total charge (ChargeEmbedding, in versions of "
+            "lorem-jax after 0.2), which is not implemented. Train one with lorem-jax 0.2"
+        )
     model = Lorem(config)
     if double:
         model.double()
@@ -96,6 +121,10 @@ def lorem_from_tree(tree: Tree, config: LoremConfig, double: bool = False) -> Lo
             if array.size != target.numel():
                 raise ValueError(
                     f"weight {path} has shape {array.shape}; the config wants {tuple(target.shape)}"
+                )
+            if array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(
+                    f"weight {path} holds something that is no finite number; use a sound checkpoint"
                 )
             target.copy_(torch.tensor(array.reshape(target.shape)))
             used.add(path)
@@ -110,7 +139,7 @@ def _weights(model: Lorem) -> Iterator[tuple[str, Tensor, bool]]:
 
     Flax numbers the submodules of one class in the order of their first use.
     """
-    steps = list(model.steps)
+    steps = cast(list[MessagePassing], list(model.steps))
     n = len(steps)
     yield "Initial_0/ChemicalEmbedding_0/Embed_0/embedding", model.species, False
     yield from _mlp("RadialCoefficients_0/MLP_0", model.radial)
@@ -177,7 +206,7 @@ def _square(path: str, layer: SelfProduct) -> Iterator[tuple[str, Tensor, bool]]
 
 def _at(tree: Tree, path: str) -> Any:
     for word in path.split("/"):
-        if word not in tree:
+        if not isinstance(tree, Mapping) or word not in tree:
             raise ValueError(f"the tree has no weight {path}; is it of another model or another config?")
         tree = tree[word]
     return tree
@@ -191,6 +220,30 @@ def _leaves(tree: Tree, path: str = "") -> Iterator[str]:
             yield f"{path}{word}"
 
 
+def _read_yaml(path: Path) -> Tree:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML file; it is damaged ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds {content!r}; expected names and values")
+    return content
+
+
+def _baseline(path: Path) -> dict[int, float]:
+    """Energies that lorem-jax subtracts before training, by atomic number [eV]."""
+    elemental = _read_yaml(path).get("elemental")
+    try:
+        baseline = {int(number): float(energy) for number, energy in elemental.items()}  # type: ignore[union-attr]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} has elemental = {elemental!r}; expected atomic numbers with energies"
+        ) from error
+    if wrong := [number for number in baseline if not 0 < number < N_SPECIES]:
+        raise ValueError(f"{path} names the elements {wrong}; LOREM knows the numbers 1 to {N_SPECIES - 1}")
+    return baseline
+
+
 def _read_msgpack(path: Path) -> Tree:
     """A flax msgpack file as nested dictionaries of numpy arrays."""
     try:
@@ -200,9 +253,14 @@ def _read_msgpack(path: Path) -> Tree:
 
     def array(code: int, data: bytes) -> np.ndarray:
         if code not in (1, 3):  # flax: 1 an array, 3 a numpy scalar
-            raise ValueError(f"{path} holds an object of kind {code}; expected arrays only")
+            raise ValueError(f"it holds an object of kind {code}; expected arrays only")
         shape, dtype, buffer = msgpack.unpackb(data, raw=False)
         return np.frombuffer(buffer, dtype=np.dtype(dtype)).reshape(shape)
 
-    tree = msgpack.unpackb(path.read_bytes(), raw=False, ext_hook=array, strict_map_key=False)
-    return dict(tree)
+    try:
+        tree = msgpack.unpackb(path.read_bytes(), raw=False, ext_hook=array, strict_map_key=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise ValueError(f"it is damaged or no flax file ({error}); restore it from a copy") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"it holds a {type(tree).__name__}; expected a tree of parameters")
+    return tree
