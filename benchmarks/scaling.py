@@ -1,0 +1,85 @@
+"""How time and memory grow: the neighbour list to 100 000 atoms, LOREM by Ewald summation and on a mesh.
+
+python benchmarks/scaling.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from statistics import median
+from typing import Any
+
+import numpy as np
+from race import Contestant, race
+from systems import one as structure
+
+from workbench.graphs import neighbours
+
+CUTOFF = 5.0  # Å
+DENSITY = 0.1  # atoms/Å^3, that of water
+NEIGHBOURS_OF = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+SYSTEMS = (
+    "water:192",
+    "water:648",
+    "water:1536",
+    "water:3000",
+    "water:5184",
+    "salt:64",
+    "salt:512",
+    "salt:1728",
+)
+LARGEST_EWALD = 3000  # atoms; time grows as n^2 and memory with it
+PRESET = "small"
+
+
+def measure(smallest: bool = False) -> dict[str, Any]:
+    """Both, as {"neighbours": ..., "long range": ...}; `smallest` is the least that exercises every part."""
+    return {"neighbours": neighbour_list(smallest), "long range": long_range(smallest)}
+
+
+def neighbour_list(smallest: bool) -> dict[str, Any]:
+    """Time of all pairs within the cutoff, of atoms at random in a periodic cube, and its exponent."""
+    rows = []
+    for n_atoms in NEIGHBOURS_OF[:3] if smallest else NEIGHBOURS_OF:
+        edge = (n_atoms / DENSITY) ** (1 / 3)
+        positions = np.random.default_rng(0).uniform(0, edge, (n_atoms, 3))
+        seconds, n_pairs = [], 0
+        for _ in range(5 if n_atoms < 30_000 else 3):
+            began = time.process_time()
+            receivers, _, _ = neighbours(positions, edge * np.eye(3), np.ones(3, bool), CUTOFF)
+            seconds.append(time.process_time() - began)
+            n_pairs = len(receivers)
+        rows.append({"n_atoms": n_atoms, "n_pairs": n_pairs, "cpu_ms": 1000 * median(seconds)})
+    # Below a thousand atoms the fixed cost of a call still counts.
+    large = [row for row in rows if row["n_atoms"] >= 1000] if len(rows) > 3 else rows
+    logs = np.log([[row["n_atoms"], row["cpu_ms"]] for row in large])
+    return {"rows": rows, "exponent": float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])}
+
+
+def long_range(smallest: bool) -> list[dict[str, Any]]:
+    """Energy and forces of LOREM by both sums, and without a long-range block, from small boxes to large."""
+    preset = "tiny" if smallest else PRESET
+    ways = {way: Contestant(way, ("lorem.py", preset, way)) for way in ("ewald", "mesh", "local")}
+    rows = []
+    try:
+        for system in ("salt:64",) if smallest else SYSTEMS:
+            n_atoms = len(structure(system, 0))
+            taking_part = [one for way, one in ways.items() if way != "ewald" or n_atoms <= LARGEST_EWALD]
+            n_rounds = 3 if n_atoms < 1000 else 1
+            for times in race(taking_part, system, n_rounds, ("model alone",)):
+                rows.append(times.record())
+                print(
+                    f"{system:12s} {times.contestant:6s} {rows[-1]['cpu_ms']:9.1f} ms {times.peak_MB:6.0f} MB",
+                    flush=True,
+                )
+    finally:
+        for one in ways.values():
+            one.close()
+    return rows
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    print(json.dumps(measure()["neighbours"], indent=1))

@@ -1,0 +1,216 @@
+"""The tables of README.md, from the numbers of a run. Nothing is measured here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from speed import MD_STEPS, SMALLEST
+
+BASIS = "LOREM small"  # what ratios are taken to
+
+
+def write_readme(readme: Path, results: dict[str, Any], folder: Path) -> None:
+    """Put the tables between the README's markers, `<!-- NAME -->` and `<!-- end -->`.
+
+    results   parts by name, as run.py keeps them; the tables of a part that is absent stay as they are
+    folder    where dimers.json lies, if it was made
+    """
+    tables: dict[str, str] = {}
+    if "speed" in results:
+        tables |= speed_tables(results["speed"])
+    if "scaling" in results:
+        tables |= scaling_tables(results["scaling"])
+    if (folder / "dimers.json").is_file():
+        tables["dimers"] = dimers_table(json.loads((folder / "dimers.json").read_text()))
+    text = readme.read_text()
+    for name, table in tables.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        if not re.search(pattern, text, flags=re.DOTALL):
+            raise ValueError(
+                f"{readme} has no place for the table {name!r}; put <!-- {name} --> and <!-- end -->"
+            )
+        text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
+    readme.write_text(text)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+class Found:
+    """The records of a part by contestant, system and call; of a call in two races, the later one's."""
+
+    def __init__(self, records: Sequence[dict[str, Any]]) -> None:
+        self.records = {(r["contestant"], r["system"], r["call"]): r for r in records}
+
+    def record(self, contestant: str, system: str, call: str = "energy and forces") -> dict[str, Any] | None:
+        return self.records.get((contestant, system, call))
+
+    def ms(self, contestant: str, system: str, call: str = "energy and forces") -> float:
+        """Median CPU time; nan where it was not measured."""
+        record = self.record(contestant, system, call)
+        return record["cpu_ms"] if record else float("nan")
+
+
+def speed_tables(part: dict[str, Any]) -> dict[str, str]:
+    found = Found(part["times"])
+    said = circumstances(part["circumstances"])
+    return {
+        "speed": said + "\n\n" + inference(found, part["contestants"]),
+        "parts": parts(found),
+        "dynamics": dynamics(found),
+        "training": training(found),
+    }
+
+
+def circumstances(record: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    before, after = record["load_average"][0], record["load_average_after"][0]
+    return (
+        f"{record['when']} UTC, commit {record['commit'] or 'unknown'}; {record['processor']}, "
+        f"{record['n_cores']} cores, load average {before} before and {after} after (other work ran beside it); "
+        f"Python {record['python']}, {versions}."
+    )
+
+
+def inference(found: Found, contestants: dict[str, Any]) -> str:
+    systems = (("aspirin", 21), ("water:192", 192), ("water:648", 648))
+    head = ["", "parameters"]
+    for name, n_atoms in systems:
+        head += [f"{name.partition(':')[0]}, {n_atoms} atoms: ms (least)", "µs/atom", f"× {BASIS}"]
+    head.append("peak MB, 648 atoms")
+    rows = []
+    for contestant, facts in sorted(contestants.items(), key=lambda item: found.ms(item[0], "water:192")):
+        row = [contestant, f"{facts['parameters']:,}".replace(",", " ")]
+        for name, _ in systems:
+            record = found.record(contestant, name)
+            if record is None:
+                row += ["–"] * 3
+                continue
+            ratio = record["cpu_ms"] / found.ms(BASIS, name)
+            row += [f"{record['cpu_ms']:.1f} ({record['cpu_ms_min']:.1f})", f"{record['us_per_atom']:.0f}"]
+            row.append(f"{ratio:.2f}")
+        largest = found.record(contestant, "water:648")
+        rows.append([*row, f"{largest['peak_MB']:.0f}" if largest else "–"])
+    versions = sorted(
+        {facts["version"] for facts in contestants.values() if "workbench" not in facts["version"]}
+    )
+    beside = f"\n\nPeers: {', '.join(versions)}." if versions else ""
+    return table(head, rows) + beside
+
+
+def parts(found: Found) -> str:
+    head = ["", "energy and forces / ms", "pairs kept / new", "long range", "Python and dispatch"]
+    rows = []
+    for contestant in ("LOREM small", "LOREM paper"):
+        for system, smallest in SMALLEST.items():
+            whole = found.ms(contestant, system)
+            kept = found.ms(contestant, system, "graph from kept pairs") / whole
+            new = found.ms(contestant, system, "graph from new pairs") / whole
+            far = 1 - found.ms(f"{contestant}, local", system) / whole
+            fixed = found.ms(contestant, smallest) / whole
+            shares = [f"{100 * kept:.0f} % / {100 * new:.0f} %", f"{100 * far:.0f} %", f"{100 * fixed:.0f} %"]
+            rows.append([f"{contestant}, {system}", f"{whole:.1f}", *shares])
+    return table(head, rows)
+
+
+def dynamics(found: Found) -> str:
+    head = [
+        "",
+        "model alone / ms",
+        "ASE step / ms",
+        "run_md step / ms",
+        "overhead of run_md",
+        "steps per CPU second",
+    ]
+    rows = []
+    for (contestant, system, call), record in found.records.items():
+        if call != f"run_md, {MD_STEPS} steps":
+            continue
+        start = found.ms(contestant, system, "run_md, 0 steps")
+        step = (record["cpu_ms"] - start) / MD_STEPS
+        # The integrator computes the forces of the first positions too.
+        ase_step = found.ms(contestant, system, f"ASE VelocityVerlet, {MD_STEPS} steps") / (MD_STEPS + 1)
+        model = found.ms(contestant, system, "model alone")
+        overhead = f"{step - model:.2f} ms, {100 * (step / model - 1):.0f} %"
+        rows.append(
+            [
+                f"{contestant}, {system}",
+                f"{model:.2f}",
+                f"{ase_step:.2f}",
+                f"{step:.2f}",
+                overhead,
+                f"{1000 / step:.0f}",
+            ]
+        )
+    return table(head, rows)
+
+
+def training(found: Found) -> str:
+    head = ["", "ms (least)", "µs/atom", "peak MB"]
+    rows = [
+        [
+            f"{contestant}, {system}",
+            f"{r['cpu_ms']:.0f} ({r['cpu_ms_min']:.0f})",
+            f"{r['us_per_atom']:.0f}",
+            f"{r['peak_MB']:.0f}",
+        ]
+        for (contestant, system, call), r in found.records.items()
+        if call == "training step"
+    ]
+    return table(head, rows)
+
+
+def scaling_tables(part: dict[str, Any]) -> dict[str, str]:
+    pairs = part["neighbours"]
+    rows = [
+        [
+            f"{r['n_atoms']:_}".replace("_", " "),
+            f"{r['n_pairs']:_}".replace("_", " "),
+            f"{r['cpu_ms']:.2f}",
+            f"{1000 * r['cpu_ms'] / r['n_atoms']:.2f}",
+        ]
+        for r in pairs["rows"]
+    ]
+    exponent = f"\n\nFitted from 1000 atoms on: time ∝ n^{pairs['exponent']:.2f}."
+    said = circumstances(part["circumstances"])
+    return {
+        "neighbours": said + "\n\n" + table(["atoms", "pairs", "ms", "µs/atom"], rows) + exponent,
+        "long range": sums(part["long range"]),
+    }
+
+
+def sums(records: Sequence[dict[str, Any]]) -> str:
+    """Time and peak memory of both sums; the block's own time is the difference to the local twin."""
+    by = {(r["system"], r["contestant"]): r for r in records}
+    rows = []
+    for system in dict.fromkeys(r["system"] for r in records):
+        local = by[system, "local"]
+        row = [system, f"{local['cpu_ms']:.0f}"]
+        for way in ("ewald", "mesh"):
+            r = by.get((system, way))
+            own = f"{r['cpu_ms'] - local['cpu_ms']:.0f}" if r else "–"
+            row += [f"{r['cpu_ms']:.0f}" if r else "–", own, f"{r['peak_MB']:.0f}" if r else "–"]
+        rows.append(row)
+    head = ["", "local / ms", "Ewald / ms", "of it the sum", "peak MB", "mesh / ms", "of it the sum", "peak MB"]
+    return table(head, rows)
+
+
+def dimers_table(record: dict[str, Any]) -> str:
+    head = ["", "frames near / far", "spread of the far energies / meV"]
+    head += ["near: RMSE of E, long range / meV", "local", "far: RMSE of E, long range / meV", "local"]
+    head += ["far: RMSE of F, long range / meV/Å", "local"]
+    rows = []
+    for name, r in record["results"].items():
+        far, local = r["long range"], r["local"]
+        row = [name, f"{r['n_near']} / {r['n_far']}", f"{r['far_spread_meV']:.1f}"]
+        row += [f"{one['near']['energy_rmse_meV']:.1f}" for one in (far, local)]
+        row += [f"{one['far']['energy_rmse_meV']:.1f}" for one in (far, local)]
+        row += [f"{one['far']['forces_rmse_meV_per_A']:.1f}" for one in (far, local)]
+        rows.append(row)
+    return table(head, rows)
