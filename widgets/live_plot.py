@@ -218,8 +218,12 @@ def styled(figure: Any, x_label: str, y_label: str, title: str, height: int) -> 
         title={"text": title, "font": {"size": 13}, "x": 0.5},
         margin={"l": 70, "r": 20, "t": 40 if title else 15, "b": 50},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.0},
-        xaxis={**axis, "title": {"text": x_label, "font": {"size": 13}}},
-        yaxis={**axis, "title": {"text": y_label, "font": {"size": 13}}, "exponentformat": "power"},
+        xaxis={**axis, "title": {"standoff": 8, "text": x_label, "font": {"size": 13}}},
+        yaxis={
+            **axis,
+            "title": {"standoff": 8, "text": y_label, "font": {"size": 13}},
+            "exponentformat": "power",
+        },
         showlegend=len(figure.data) > 1,
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": LINES[0]},
     )

@@ -129,7 +129,7 @@ def arrows(positions: np.ndarray, vectors: np.ndarray, scale: float, colour: Any
         positions[seen] - spans[seen] / 2,
         positions[seen] + spans[seen] / 2,
         np.tile(colour, (int(seen.sum()), 1)),
-        np.clip(0.06 * lengths[seen], 0.05, 0.12),
+        np.clip(0.06 * lengths[seen], 0.06, 0.12),
     )
 
 

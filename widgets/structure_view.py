@@ -126,14 +126,14 @@ class StructureView(Panel):
     ) -> StructureView:
         """Draw a vector (n_atoms, 3) through every atom; None removes them.
 
-        scale   Å per unit of the vectors; by default the longest arrow is 1.8 Å
+        scale   Å per unit of the vectors; by default the longest arrow is 2.4 Å
         """
         if vectors is None:
             self._vectors = None
         else:
             array = self._per_atom(vectors, (3,), "vectors")
             longest = float(np.linalg.norm(array, axis=1).max()) if len(array) else 0.0
-            fitted = scale if scale is not None else 1.8 / longest if longest > 0 else 1.0
+            fitted = scale if scale is not None else 2.4 / longest if longest > 0 else 1.0
             words = f"arrows: {label}, longest {longest:.3g} {unit}".rstrip()
             self._vectors = (array, fitted, words)
         return self._changed()
@@ -184,15 +184,22 @@ class StructureView(Panel):
     def update(self, positions: Any, values: Any = None, vectors: Any = None, cell: Any = None) -> None:
         """Move the atoms to `positions` (n_atoms, 3) [Å]; may be called from any thread, as often as you like.
 
-        Only the latest state is drawn, at most `rate` times a second. `values` and `vectors` keep their scales.
+        Only the latest state is drawn, at most `rate` times a second. `values` and `vectors` keep the scales that
+        colour() and arrows() gave them.
         """
         self._positions = self._per_atom(positions, (3,), "positions").copy()
         if values is not None:
+            if self._scale is None:
+                raise ValueError(
+                    "values have no scale yet; call colour(values, label=..., unit=...) once before"
+                )
             self._values = self._per_atom(values, (), "values").copy()
-            self._scale = self._scale or ColourScale.of(self._values)
         if vectors is not None:
-            _, scale, words = self._vectors or (None, 1.0, "arrows")
-            self._vectors = (self._per_atom(vectors, (3,), "vectors").copy(), scale, words)
+            if self._vectors is None:
+                raise ValueError(
+                    "vectors have no scale yet; call arrows(vectors, label=..., unit=...) once before"
+                )
+            self._vectors = (self._per_atom(vectors, (3,), "vectors").copy(), *self._vectors[1:])
         if cell is not None:
             self._cell = np.asarray(cell, float)
         self._pump.wake()
@@ -224,13 +231,13 @@ class StructureView(Panel):
             sticks["links"] = scene.Sticks(
                 positions[first], positions[second], link_colours, link_colours, radii
             )
+        # Smaller balls where arrows or ellipsoids must show.
         drawn = scene.Scene(positions, colours, self._radii, sticks, labels=self._labels())
         if self._vectors is not None:
             array, scale, _ = self._vectors
-            drawn = replace(drawn, arrows=scene.arrows(positions, array, scale))
+            drawn = replace(drawn, radii=0.75 * self._radii, arrows=scene.arrows(positions, array, scale))
         if self._tensors is not None:
             array, size, _ = self._tensors
-            # Smaller balls, so that the ellipsoids around them show.
             drawn = replace(
                 drawn,
                 radii=0.6 * self._radii,

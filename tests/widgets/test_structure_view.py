@@ -200,6 +200,8 @@ def test_inputs_are_not_modified(atoms):
         (lambda v: v.arrows(np.ones((3, 9))), r"vectors has shape \(3, 9\); expected \(9, 3\)"),
         (lambda v: v.ellipsoids(np.ones((9, 5))), r"expected \(9, 3, 3\)"),
         (lambda v: v.update(np.ones((1, 3))), r"positions has shape \(1, 3\)"),
+        (lambda v: v.update(np.ones((9, 3)), values=np.ones(9)), "call colour"),
+        (lambda v: v.update(np.ones((9, 3)), vectors=np.ones((9, 3))), "call arrows"),
         (lambda v: v.links([[0, 9]], [1.0]), r"expected 0\.\.8"),
         (lambda v: v.links([[0, 1]], [-1.0]), "one weight >= 0 per pair"),
     ],
