@@ -335,6 +335,7 @@ def test_it_stops_early_or_when_the_time_is_over(tmp_path: Path) -> None:
     assert short.outcome is not None
     assert short.outcome.state == "out of time"
     assert short.outcome.minutes < 0.2
+    assert all(row["seconds_left"] <= 1.2 for row in short.metrics.since(0) if "loss" in row)
 
 
 def test_a_loss_that_is_not_finite_ends_it_and_keeps_what_was_good(tmp_path: Path) -> None:
@@ -399,6 +400,11 @@ def test_rows_tell_what_a_panel_shows(tmp_path: Path) -> None:
     assert all(row["structures_per_s"] > 0 and row["memory_GB"] > 0.05 for row in rows)
     assert rows[0]["learning_rate"] == 1e-3
     assert rows[-1]["learning_rate"] == pytest.approx(SHORT.learning_rate_at(15 / 4))
+
+
+def test_it_validates_as_often_as_asked_and_at_the_end(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", dataclasses.replace(SHORT, validate_every=3))
+    assert [step for step, _ in validations(run)] == [12, 16]
 
 
 def test_progress_is_one_line_with_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -254,7 +254,9 @@ class _Fitting(lightning.LightningModule):
             return
         seconds = self.at.seconds + duration
         first_step, first_seconds = self._began
-        seconds_per_step = (seconds - first_seconds) / (self.at.step - first_step)
+        left = (seconds - first_seconds) / (self.at.step - first_step) * (self.n_steps - self.at.step)
+        if self.config.max_minutes:
+            left = min(left, max(60 * self.config.max_minutes - seconds, 0.0))
         row = {
             "step": self.at.step,
             "epoch": self.epoch,
@@ -265,7 +267,7 @@ class _Fitting(lightning.LightningModule):
             "gradient_norm": self._norm,
             "structures_per_s": batch.counts["energy"] / duration,
             "memory_GB": memory_GB(self.device),
-            "seconds_left": seconds_per_step * (self.n_steps - self.at.step),
+            "seconds_left": left,
         }
         self.report.step(row)
 
