@@ -33,8 +33,13 @@ _JAVASCRIPT = """
 if (!this.workbench) this.workbench = (function (view) {
   const stage = view.stage, parts = {};
   let labels = [];
-  // A little further away than NGL would go: it forgets that what is near looks larger.
-  const fit = milliseconds => stage.animationControls.zoomMove(stage.getCenter(), 1.15 * stage.getZoom(), milliseconds);
+  // So far away that the sphere around everything fits, however it is turned.
+  const fit = function (milliseconds) {
+    const box = stage.getBox(), room = stage.viewer.container, half = stage.getParameters().cameraFov * Math.PI / 360;
+    const narrow = Math.max(1, room.clientHeight / Math.max(room.clientWidth, 1));
+    const distance = narrow * (0.5 + box.min.distanceTo(box.max) / 2) / Math.sin(half);
+    stage.animationControls.zoomMove(stage.getCenter(), Math.sign(stage.getZoom()) * distance, milliseconds);
+  };
   // nglview's own bookkeeping of components would send every change back to the kernel.
   stage.signals.componentAdded.removeAll();
   stage.signals.componentRemoved.removeAll();

@@ -206,6 +206,11 @@ class Notebook:
                 raise AssertionError(f"still false after {patience_s} s: {expression}")
             time.sleep(0.2)
 
+    def show(self, selector: str) -> None:
+        """Scroll to the first element that this selects."""
+        self.page.locator(selector).first.evaluate("element => element.scrollIntoView({block: 'start'})")
+        time.sleep(0.3)
+
     def screenshot(self, name: str) -> Path:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         path = SCREENSHOTS / f"{name}.png"

@@ -3,7 +3,7 @@
 import time
 
 DYNAMICS = """
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 from ase import units
@@ -18,20 +18,16 @@ from workbench.stream import Stream
 atoms = bulk("Cu", cubic=True).repeat(2)
 atoms.rattle(0.02, seed=0)
 
-@dataclass
-class Drift:
-    slope: float
-    interval: tuple
-    verdict: str
-
 def fit(stream):
-    if len(stream) < 20:
-        return None
-    t = np.array(stream.column("time_fs")) * 1e-6
-    e = np.array(stream.column("total_energy")) * 1000 / len(atoms)
+    rows = stream.since(0)
+    t = np.array([row["time_fs"] for row in rows]) * 1e-6
+    e = np.array([row["total_energy"] for row in rows]) * 1000 / len(atoms)
+    if len(t) < 20:
+        return SimpleNamespace(meV_per_atom_per_ns=float("nan"), verdict="too early to tell")
     (slope, _), covariance = np.polyfit(t, e, 1, cov=True)
     error = 2 * float(np.sqrt(covariance[0, 0]))
-    return Drift(float(slope), (slope - error, slope + error), "the energy stays put")
+    return SimpleNamespace(meV_per_atom_per_ns=slope, low_meV_per_atom_per_ns=slope - error,
+                           high_meV_per_atom_per_ns=slope + error, verdict="the energy stays put")
 
 def run(stream, show, control):
     moving = atoms.copy()
@@ -54,7 +50,7 @@ panel
 
 
 def test_a_run_moves_and_stops(open_notebook):
-    notebook = open_notebook(DYNAMICS, PANEL, height=1100)
+    notebook = open_notebook(DYNAMICS, PANEL, height=900)
     notebook.page.wait_for_selector("canvas")
     notebook.wait_until("panel.view.stage._loaded")
     notebook.press("Start")
@@ -63,11 +59,18 @@ def test_a_run_moves_and_stops(open_notebook):
     first = notebook.ask("panel.view._positions.sum(axis=1).tolist()")
     notebook.wait_until("len(panel.stream) > 300 and panel.drift is not None", 40)
     assert notebook.ask("panel.view._positions.sum(axis=1).tolist()") != first, "the atoms stand still"
+    notebook.show("button.widget-button")
+    time.sleep(1)
     notebook.screenshot("dynamics-running")
+    assert (notebook.pixels("canvas").std(axis=-1) > 20).mean() > 0.02, "no copper atom is to be seen"
     notebook.press("Stop")
     notebook.wait_until("panel.controls.state == 'stopped'")
     time.sleep(3)
+    notebook.show("button.widget-button")
     notebook.screenshot("dynamics-stopped")
+    assert (notebook.pixels("canvas").std(axis=-1) > 20).mean() > 0.02, (
+        "the structure is gone when the run has ended"
+    )
     counts = notebook.page.evaluate(
         "() => [...document.querySelectorAll('.js-plotly-plot')].map(p => p.data[0].x.length)"
     )

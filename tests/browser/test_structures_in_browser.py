@@ -162,15 +162,32 @@ def test_reload_of_the_page_shows_the_present_state(open_notebook):
 
 
 def test_dark_theme(open_notebook):
-    notebook = open_notebook(MOLECULE, "view = StructureView(atoms)\nview")
+    notebook = open_notebook(
+        MOLECULE,
+        "view = StructureView(atoms, height='260px').colour(np.linspace(-1, 1, 9), label='charge', unit='e')\nview",
+        """
+        from widgets import LivePlot, RunControls
+        from workbench.stream import Stream
+        stream = Stream()
+        for step in range(300):
+            stream.emit(step=step, train=np.exp(-step / 60), validation=np.exp(-step / 80) + 0.02)
+        plot = LivePlot(stream, "step", ["train", "validation"], x_label="step", y_label="loss", log=True, height=220)
+        plot
+        """,
+        "RunControls(lambda: None)",
+        height=1050,
+    )
     settle(notebook)
     notebook.page.evaluate(
         "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
     )
-    time.sleep(2)
-    assert notebook.pixels("canvas")[:5, :5].mean() < 60, "the ground stayed white"
-    notebook.screenshot("structure-dark")
-    notebook.page.evaluate(
-        "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})"
-    )
+    try:
+        time.sleep(2)
+        notebook.screenshot("dark-theme")
+        assert notebook.pixels("canvas")[:5, :5].mean() < 60, "the ground of the structure stayed white"
+        assert notebook.pixels(".js-plotly-plot")[:5, :5].mean() < 60, "the ground of the plot stayed white"
+    finally:
+        notebook.page.evaluate(
+            "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})"
+        )
     assert not notebook.complaints
