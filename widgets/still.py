@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from widgets.palette import LINES, ColourScale
-from widgets.scene import Scene
+from widgets.scene import Arrows, Ellipsoids, Scene, Sticks
 
 _INK = "#444444"
+_SLICES = 40
 
 
 def figure(width: float = 7.0, height: float = 4.0) -> Any:
@@ -39,7 +40,6 @@ def structure(
     _paint(axes, scene, _tilted() if rotation is None else rotation)
     axes.set_aspect("equal")
     axes.axis("off")
-    axes.autoscale_view()
     if caption:
         axes.set_title(caption, fontsize=9, color=_INK, wrap=True)
     if bar is not None:
@@ -61,57 +61,101 @@ def _tilted() -> np.ndarray:
 
 
 def _paint(axes: Any, scene: Scene, rotation: np.ndarray) -> None:
-    from matplotlib.patches import Circle, Ellipse, FancyArrowPatch
-
+    """Paint slice by slice, the farthest first: sticks, then balls; tensors and vectors over all of them."""
     points = scene.positions @ rotation.T
-    for (x, y, z), radius, colour in zip(points, scene.radii, scene.colours, strict=True):
-        axes.add_patch(Circle((x, y), radius, facecolor=colour, edgecolor="#333333", lw=0.6, zorder=z))
-        glint = Circle(
-            (x - 0.3 * radius, y + 0.3 * radius), 0.25 * radius, color="white", alpha=0.45, lw=0, zorder=z
-        )
-        axes.add_patch(glint)
-    corners = np.concatenate([points, *(s.start @ rotation.T for s in scene.sticks.values())])
-    points_per_angstrom = 260 / max(np.ptp(corners[:, 0]) / 1.4, np.ptp(corners[:, 1]), 3.0)
-    for sticks in scene.sticks.values():
-        start, end = sticks.start @ rotation.T, sticks.end @ rotation.T
-        middle = (start + end) / 2
-        for near, colours in ((start, sticks.start_colours), (end, sticks.end_colours)):
-            for a, b, colour, radius in zip(near, middle, colours, sticks.radii, strict=True):
-                width = max(2 * radius * points_per_angstrom, 0.8)
-                axes.plot((a[0], b[0]), (a[1], b[1]), color=colour, lw=width, zorder=a[2] - 0.01)
-    if scene.ellipsoids is not None:
-        for centre, semi, colour in zip(
-            scene.ellipsoids.centres @ rotation.T,
-            scene.ellipsoids.axes @ rotation.T,
-            scene.ellipsoids.colours,
-            strict=True,
-        ):
-            sizes, directions = np.linalg.eigh(
-                semi.T[:2] @ semi[:, :2]
-            )  # the shadow of an ellipsoid is an ellipse
-            width, height = 2 * np.sqrt(np.maximum(sizes, 0))
-            angle = np.degrees(np.arctan2(directions[1, 0], directions[0, 0]))
-            axes.add_patch(
-                Ellipse(
-                    centre[:2],
-                    width,
-                    height,
-                    angle=angle,
-                    facecolor=colour,
-                    alpha=0.6,
-                    lw=0.5,
-                    zorder=centre[2] + 1,
-                )
-            )
+    reached = [scene.positions, *(sticks.start for sticks in scene.sticks.values())]
     if scene.arrows is not None:
-        for a, b, colour in zip(
-            scene.arrows.start @ rotation.T, scene.arrows.end @ rotation.T, scene.arrows.colours, strict=True
-        ):
-            axes.add_patch(
-                FancyArrowPatch(
-                    a[:2], b[:2], arrowstyle="-|>", mutation_scale=12, lw=2, color=colour, zorder=b[2] + 2
-                )
+        reached += [scene.arrows.start, scene.arrows.end]
+    if scene.ellipsoids is not None:
+        longest = scene.ellipsoids.axes[:, 0]
+        reached += [scene.ellipsoids.centres - longest, scene.ellipsoids.centres + longest]
+    corners = np.concatenate(reached) @ rotation.T
+    low, high = corners.min(axis=0) - scene.radii.max() - 0.3, corners.max(axis=0) + scene.radii.max() + 0.3
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    borders = np.linspace(low[2], high[2], _SLICES + 1)[1:-1]
+    points_per_angstrom = 250 / max((high[0] - low[0]) / 1.4, high[1] - low[1])
+    for sticks in scene.sticks.values():
+        _paint_sticks(axes, sticks, rotation, borders, points_per_angstrom)
+    _paint_balls(axes, points, scene, borders)
+    if scene.ellipsoids is not None:
+        _paint_ellipsoids(axes, scene.ellipsoids, rotation)
+    if scene.arrows is not None:
+        _paint_arrows(axes, scene.arrows, rotation)
+
+
+def _paint_sticks(axes: Any, sticks: Sticks, rotation: np.ndarray, borders: np.ndarray, scale: float) -> None:
+    from matplotlib.collections import LineCollection
+
+    start, end = sticks.start @ rotation.T, sticks.end @ rotation.T
+    near = np.concatenate([start, end])
+    halves = np.stack([near, np.tile((start + end) / 2, (2, 1))], axis=1)
+    colours = np.concatenate([sticks.start_colours, sticks.end_colours])
+    widths = np.maximum(2 * scale * np.tile(sticks.radii, 2), 0.8)
+    slices = np.digitize(near[:, 2], borders)
+    for number in np.unique(slices):
+        here = slices == number
+        axes.add_collection(
+            LineCollection(list(halves[here, :, :2]), colors=colours[here], lw=widths[here], zorder=number)
+        )
+
+
+def _paint_balls(axes: Any, points: np.ndarray, scene: Scene, borders: np.ndarray) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Circle
+
+    slices = np.digitize(points[:, 2], borders)
+    for number in np.unique(slices):
+        here = np.flatnonzero(slices == number)
+        here = here[points[here, 2].argsort()]
+        radii = scene.radii[here]
+        balls = [Circle(p, r) for p, r in zip(points[here, :2], radii, strict=True)]
+        glints = [
+            Circle((p[0] - 0.3 * r, p[1] + 0.3 * r), 0.25 * r)
+            for p, r in zip(points[here, :2], radii, strict=True)
+        ]
+        axes.add_collection(
+            PatchCollection(
+                balls, facecolor=scene.colours[here], edgecolor="#333333", lw=0.6, zorder=number + 0.3
             )
+        )
+        axes.add_collection(PatchCollection(glints, facecolor="white", alpha=0.45, lw=0, zorder=number + 0.6))
+
+
+def _paint_ellipsoids(axes: Any, ellipsoids: Ellipsoids, rotation: np.ndarray) -> None:
+    from matplotlib.patches import Ellipse
+
+    centres, axes_seen = ellipsoids.centres @ rotation.T, ellipsoids.axes @ rotation.T
+    for index in centres[:, 2].argsort():
+        flat = axes_seen[index][:, :2]
+        # The shadow of an ellipsoid is an ellipse.
+        sizes, directions = np.linalg.eigh(flat.T @ flat)
+        width, height = 2 * np.sqrt(np.maximum(sizes, 0))
+        angle = np.degrees(np.arctan2(directions[1, 0], directions[0, 0]))
+        colour = ellipsoids.colours[index]
+        axes.add_patch(
+            Ellipse(
+                centres[index, :2],
+                width,
+                height,
+                angle=angle,
+                facecolor=colour,
+                alpha=0.6,
+                lw=0.5,
+                zorder=_SLICES + 1,
+            )
+        )
+
+
+def _paint_arrows(axes: Any, arrows: Arrows, rotation: np.ndarray) -> None:
+    from matplotlib.patches import FancyArrowPatch
+
+    ends = zip(arrows.start @ rotation.T, arrows.end @ rotation.T, arrows.colours, strict=True)
+    for a, b, colour in ends:
+        axes.add_patch(
+            FancyArrowPatch(
+                a[:2], b[:2], arrowstyle="-|>", mutation_scale=12, lw=2, color=colour, zorder=_SLICES + 2
+            )
+        )
 
 
 def curves(

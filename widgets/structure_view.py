@@ -139,7 +139,7 @@ class StructureView(Panel):
         return self._changed()
 
     def ellipsoids(
-        self, tensors: Any, *, label: str = "tensor", unit: str = "", size: float = 1.1
+        self, tensors: Any, *, label: str = "tensor", unit: str = "", size: float = 0.9
     ) -> StructureView:
         """Draw a symmetric traceless tensor (n_atoms, 3, 3) as an ellipsoid on every atom; None removes them.
 
