@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ipywidgets
@@ -15,6 +15,16 @@ from widgets.palette import NEGATIVE, POSITIVE, ColourScale, element_colours
 from widgets.panel import Panel, Pump
 
 _NOTE = "font-size:12px; line-height:1.4; color:var(--jp-ui-font-color2, inherit)"
+
+
+@dataclass(frozen=True)
+class _Colouring:
+    """One number per atom, (n_atoms,), and how it is shown."""
+
+    values: np.ndarray
+    scale: ColourScale
+    label: str
+    unit: str
 
 
 class StructureView(Panel):
@@ -47,9 +57,8 @@ class StructureView(Panel):
         self._on_pick = on_pick
         self._positions = self.frames[0].positions.astype(float)
         self._cell = np.asarray(self.frames[0].cell, float)
-        self._values: np.ndarray | None = None
-        self._scale: ColourScale | None = None
-        self._colour_name = ("", "")
+        # What may be drawn while it is set is kept whole, in one assignment each.
+        self._colouring: _Colouring | None = None
         self._vectors: tuple[np.ndarray, float, str] | None = None
         self._tensors: tuple[np.ndarray, float, str] | None = None
         self._links: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
@@ -112,13 +121,12 @@ class StructureView(Panel):
         Raises ValueError when there is not one number per atom, or none that is finite.
         """
         if values is None:
-            self._values = self._scale = None
+            self._colouring = None
             self._legend.value = ""
         else:
-            self._values = self._per_atom(values, (), "values")
-            self._scale = ColourScale.of(self._values, diverging, limits)
-            self._colour_name = (label, unit)
-            self._legend.value = self._scale.bar(label, unit)
+            array = self._per_atom(values, (), "values").copy()
+            self._colouring = _Colouring(array, ColourScale.of(array, diverging, limits), label, unit)
+            self._legend.value = self._colouring.scale.bar(label, unit)
         return self._changed()
 
     def arrows(
@@ -189,11 +197,11 @@ class StructureView(Panel):
         """
         self._positions = self._per_atom(positions, (3,), "positions").copy()
         if values is not None:
-            if self._scale is None:
+            if self._colouring is None:
                 raise ValueError(
                     "values have no scale yet; call colour(values, label=..., unit=...) once before"
                 )
-            self._values = self._per_atom(values, (), "values").copy()
+            self._colouring = replace(self._colouring, values=self._per_atom(values, (), "values").copy())
         if vectors is not None:
             if self._vectors is None:
                 raise ValueError(
@@ -218,26 +226,28 @@ class StructureView(Panel):
     def scene(self) -> scene.Scene:
         """The present state as plain arrays."""
         positions = self._positions
-        by_number = self._values is not None and self._scale is not None
-        colours = self._scale.colours(self._values) if by_number else element_colours(self.numbers)  # type: ignore[union-attr]
+        colouring, vectors, tensors, links = self._colouring, self._vectors, self._tensors, self._links
+        colours = (
+            element_colours(self.numbers) if colouring is None else colouring.scale.colours(colouring.values)
+        )
         sticks = {}
         if self._bonds:
             sticks["bonds"] = scene.bonds(self.numbers, positions, colours)
         edges = scene.cell_edges(self._cell)
         if edges is not None:
             sticks["cell"] = edges
-        if self._links is not None:
-            (first, second), radii, link_colours = self._links[0].T, *self._links[1:]
+        if links is not None:
+            (first, second), radii, link_colours = links[0].T, *links[1:]
             sticks["links"] = scene.Sticks(
                 positions[first], positions[second], link_colours, link_colours, radii
             )
         # Smaller balls where arrows or ellipsoids must show.
-        drawn = scene.Scene(positions, colours, self._radii, sticks, labels=self._labels())
-        if self._vectors is not None:
-            array, scale, _ = self._vectors
+        drawn = scene.Scene(positions, colours, self._radii, sticks, labels=self._labels(colouring))
+        if vectors is not None:
+            array, scale, _ = vectors
             drawn = replace(drawn, radii=0.75 * self._radii, arrows=scene.arrows(positions, array, scale))
-        if self._tensors is not None:
-            array, size, _ = self._tensors
+        if tensors is not None:
+            array, size, _ = tensors
             drawn = replace(
                 drawn,
                 radii=0.6 * self._radii,
@@ -256,14 +266,16 @@ class StructureView(Panel):
         self._still.value = self.picture()
         return False
 
-    def _labels(self) -> tuple[str, ...]:
+    def _labels(self, colouring: _Colouring | None) -> tuple[str, ...]:
         from ase.data import chemical_symbols
 
         names = [f"{chemical_symbols[number]} {index}" for index, number in enumerate(self.numbers)]
-        if self._values is None:
+        if colouring is None:
             return tuple(names)
-        label, unit = self._colour_name
-        return tuple(f"{n}: {label} {v:.3g} {unit}".rstrip() for n, v in zip(names, self._values, strict=True))
+        label, unit = colouring.label, colouring.unit
+        return tuple(
+            f"{n}: {label} {v:.3g} {unit}".rstrip() for n, v in zip(names, colouring.values, strict=True)
+        )
 
     def _per_atom(self, values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
         array = np.asarray(values, float)
@@ -282,9 +294,11 @@ class StructureView(Panel):
         self._words.value = f'<div style="{_NOTE}">{self.describe()}</div>'
 
     def picture(self) -> bytes:
-        label, unit = self._colour_name
-        bar = (self._scale, f"{label} [{unit}]" if unit else label) if self._scale is not None else None
-        return still.structure(self.scene(), bar)
+        colouring = self._colouring
+        if colouring is None:
+            return still.structure(self.scene())
+        name = f"{colouring.label} [{colouring.unit}]" if colouring.unit else colouring.label
+        return still.structure(self.scene(), (colouring.scale, name))
 
     def describe(self) -> str:
         from ase.data import chemical_symbols
@@ -298,10 +312,10 @@ class StructureView(Panel):
             words.append(
                 "in a cell of " + " × ".join(f"{x:.2f}" for x in np.linalg.norm(self._cell, axis=1)) + " Å"
             )
-        if self._values is not None:
-            label, unit = self._colour_name
-            span = f"{np.nanmin(self._values):.3g} to {np.nanmax(self._values):.3g}"
-            words.append(f"coloured by {label}, from {span} {unit}".rstrip())
+        if self._colouring is not None:
+            values = self._colouring.values
+            span = f"{np.nanmin(values):.3g} to {np.nanmax(values):.3g}"
+            words.append(f"coloured by {self._colouring.label}, from {span} {self._colouring.unit}".rstrip())
         words += [extra[2] for extra in (self._vectors, self._tensors) if extra is not None]
         return "; ".join(words) + "."
 

@@ -53,7 +53,7 @@ def test_the_tensor_has_the_value_of_the_harmonics_in_every_direction():
 def test_each_degree_is_drawn_in_its_own_way(atoms):
     explorer = ChargeExplorer(atoms, multipoles([0, 1, 2, 3]))
     drawn = explorer.view.scene()
-    assert explorer.view._scale.diverging
+    assert explorer.view._colouring.scale.diverging
     assert drawn.arrows is None
     explorer.show(1)
     drawn = explorer.view.scene()
@@ -64,7 +64,9 @@ def test_each_degree_is_drawn_in_its_own_way(atoms):
     assert drawn.arrows is None
     assert drawn.ellipsoids is not None
     explorer.show(3)
-    np.testing.assert_allclose(explorer.view._values, np.linalg.norm(explorer.multipoles[3].values, axis=1))
+    np.testing.assert_allclose(
+        explorer.view._colouring.values, np.linalg.norm(explorer.multipoles[3].values, axis=1)
+    )
     assert explorer.log.text == ""
     explorer.close()
 
@@ -82,7 +84,7 @@ def test_arrows_point_along_the_vectors(atoms):
 def test_potentials_have_their_own_numbers_and_unit(atoms):
     explorer = ChargeExplorer(atoms, multipoles([0]))
     explorer.show(0, potentials=True)
-    np.testing.assert_array_equal(explorer.view._values, explorer.multipoles[0].potentials[:, 0])
+    np.testing.assert_array_equal(explorer.view._colouring.values, explorer.multipoles[0].potentials[:, 0])
     assert "1/Å" in explorer.describe()
     assert "1/Å" in explorer.view._legend.value
     explorer.close()

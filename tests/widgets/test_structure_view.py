@@ -81,6 +81,17 @@ def test_only_what_changed_is_sent(atoms):
     view.close()
 
 
+def test_no_half_made_state_is_ever_drawn(atoms):
+    """Colouring on and off while the pump draws without pause."""
+    view = StructureView(atoms, rate=1000)
+    loaded = Loaded(view)
+    for number in range(300):
+        view.colour(None if number % 2 else np.arange(9.0)).arrows(None if number % 3 else np.ones((9, 3)))
+    view.close()
+    assert view.log.text == ""
+    assert all("labels" not in d or d["parts"] for d in loaded.draws() if d["labels"])
+
+
 def test_a_reloaded_page_gets_the_whole_state_and_its_camera(atoms):
     view = StructureView(atoms)
     loaded = Loaded(view)
