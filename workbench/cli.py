@@ -1,0 +1,231 @@
+"""The command line: `workbench train | evaluate | md | explain | data | lab`, in the words of the Python API.
+
+Exit codes: 0 success, 1 failure, 2 a mistake of the user, 130 stopped by Ctrl-C. Rooms are imported inside the
+commands, so that `workbench --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from workbench import commands, flags
+from workbench.commands import FAILURE, INTERRUPTED, MISTAKE, Answer, table
+
+if TYPE_CHECKING:
+    from workbench.structures import Frames
+
+
+@dataclass(frozen=True)
+class Command:
+    """One word of the command line. `options` adds its arguments, once it is known that they are wanted."""
+
+    help: str
+    options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], Answer]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(MISTAKE, f"{self.prog}: {message}. See {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Raises SystemExit where argparse does: --help, a misspelt flag."""
+    words = _dashed(sys.argv[1:] if argv is None else argv)
+    args = argparse.Namespace(command="", json=False, debug=False)
+    try:
+        _parser(words).parse_args(words, args)
+        answer = COMMANDS[args.command].run(args)
+    except KeyboardInterrupt:
+        answer = _failed("interrupted", INTERRUPTED)
+    except Exception as error:
+        if args.debug:
+            traceback.print_exc()
+        answer = _explained(error)
+    document = {"command": args.command, **answer.document}
+    if answer.error:
+        document["error"] = answer.error
+        print(f"workbench {args.command}: {answer.error}", file=sys.stderr)
+    if args.json and len(document) > 1:
+        print(json.dumps(_plain(document), ensure_ascii=False))
+    elif answer.text and not args.json:
+        print(answer.text)
+    return answer.code
+
+
+def _dashed(words: Sequence[str]) -> list[str]:
+    """--time_ps, as the Python API spells it, is --time-ps. What follows "--" is for another program."""
+    end = words.index("--") if "--" in words else len(words)
+    flags = [word.partition("=") for word in words[:end]]
+    spelt = [(w.replace("_", "-") if w.startswith("--") else w) + sign + value for w, sign, value in flags]
+    return spelt + list(words[end:])
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(prog="workbench", description="Long-range machine-learning interatomic potentials.")
+    kinds = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    for name, command in COMMANDS.items():
+        one = kinds.add_parser(
+            name,
+            help=command.help,
+            description=command.help,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+        one.add_argument("--debug", action="store_true", help="show where an error arose")
+        if name == chosen:
+            command.options(one)
+    return parser
+
+
+def _failed(reason: str, code: int) -> Answer:
+    return Answer({}, "", code, reason)
+
+
+def _explained(error: Exception) -> Answer:
+    """An exception in one line. What the library says of its input is about a mistake of the user."""
+    reason = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, ValueError | KeyError | FileNotFoundError | FileExistsError | NotADirectoryError):
+        return _failed(reason, MISTAKE)
+    if not isinstance(error, OSError | ImportError) and type(error).__name__ != "Diverged":
+        reason = f"{type(error).__name__}: {reason}. --debug shows where"
+    return _failed(reason, FAILURE)
+
+
+# data
+
+
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    from workbench.checks import LABELS
+
+    parser.add_argument(
+        "what",
+        choices=("list", "show", "check"),
+        help="the data sets by name; what is in DATA; what is wrong with it (exit code 1 if a training would be)",
+    )
+    flags.add_data(parser, nargs="?")
+    parser.add_argument(
+        "--needed",
+        nargs="*",
+        choices=LABELS,
+        default=["energy", "forces"],
+        metavar="LABEL",
+        help="labels that every frame must have, for check [energy forces]",
+    )
+
+
+def _data(args: argparse.Namespace) -> Answer:
+    from workbench.catalogue import DATASETS
+
+    if args.what == "list":
+        facts = [asdict(dataset) for dataset in DATASETS.values()]
+        rows = [[d.name, f"{d.n_frames} frames", d.method, d.title] for d in DATASETS.values()]
+        return Answer({"datasets": facts}, table(rows))
+    if args.data is None:
+        raise ValueError(f"data {args.what} needs DATA: a file, or one of {', '.join(DATASETS)}")
+    with flags.quiet():  # findings are the answer here, not a warning
+        frames = flags.frames(args.data, args.index, args.split, **flags.given(args, flags.READING))
+    return _check(frames, args.needed) if args.what == "check" else _show(frames)
+
+
+def _show(frames: Frames) -> Answer:
+    from workbench.catalogue import DATASETS
+
+    known: dict[str, Any] = asdict(DATASETS[frames.name]) if frames.name in DATASETS else {}
+    sizes = [len(frame) for frame in frames]
+    facts: dict[str, Any] = {
+        "name": frames.name,
+        **{key: known[key] for key in ("title", "effect", "method", "units", "licence") if key in known},
+        "n_frames": len(frames),
+        "n_atoms": [min(sizes), max(sizes)],
+        "periodic_directions": sorted({int(frame.pbc.sum()) for frame in frames}),
+        "formulae": dict(Counter(frame.get_chemical_formula() for frame in frames).most_common(10)),
+        "splits": dict(Counter(str(frame.info["split"]) for frame in frames if "split" in frame.info)),
+        "labels": {source.quantity: source.key for source in frames.sources},
+    }
+    shown = {
+        name: ", ".join(f"{k} ({v})" for k, v in fact.items()) if isinstance(fact, dict) else fact
+        for name, fact in facts.items()
+    }
+    return Answer(facts, table([(name.replace("_", " "), fact) for name, fact in shown.items() if fact]))
+
+
+def _check(frames: Frames, needed: Sequence[str]) -> Answer:
+    from workbench.checks import check
+
+    findings = check(frames, needed)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    verdict = (
+        f"{len(errors)} errors, {len(findings) - len(errors)} warnings in {len(frames)} frames of {frames.name}"
+    )
+    document = {"name": frames.name, "n_frames": len(frames), "findings": [asdict(f) for f in findings]}
+    text = "\n".join([*(f"{f.severity}: {f}" for f in findings), verdict])
+    return Answer(document, text, FAILURE if errors else 0, verdict if errors else "")
+
+
+# lab
+
+
+def _lab_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "options", nargs="*", metavar="-- OPTION", help="for JupyterLab, such as -- --no-browser"
+    )
+
+
+def _lab(args: argparse.Namespace) -> NoReturn:
+    notebooks = Path(__file__).resolve().parents[1] / "notebooks"
+    if find_spec("jupyterlab") is None:
+        raise ModuleNotFoundError("JupyterLab is not installed: pip install longrange-workbench[notebook]")
+    if not notebooks.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {notebooks}: the notebooks come with the source, not with an installed package. "
+            "Clone the repository and install it from there with pip install -e '.[notebook]'"
+        )
+    command = [sys.executable, "-m", "jupyter", "lab", "--ip=127.0.0.1"]
+    command += ["--LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb"]
+    command += ["--allow-root"] * (hasattr(os, "getuid") and os.getuid() == 0)
+    os.chdir(notebooks.parent)
+    sys.stdout.flush()
+    os.execv(sys.executable, [*command, *args.options])  # so that Ctrl-C and the exit code are JupyterLab's own
+
+
+# What is printed
+
+
+def _plain(value: Any) -> Any:
+    """What JSON knows, of what Python holds: no tuple, path, numpy; NaN is null."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | None) else str(value)
+
+
+COMMANDS = {
+    "train": Command("train a model on labelled structures", commands.train_options, commands.train),
+    "evaluate": Command(
+        "errors of a trained model on labelled structures", commands.evaluate_options, commands.evaluate
+    ),
+    "md": Command("run molecular dynamics, and judge its energy drift", commands.md_options, commands.md),
+    "explain": Command(
+        "look inside one prediction: charges, attention", commands.explain_options, commands.explain
+    ),
+    "data": Command("list data sets, look into one, check one", _data_options, _data),
+    "lab": Command("open the notebooks in JupyterLab", _lab_options, _lab),
+}
