@@ -40,7 +40,7 @@ def test_a_file_holds_every_array_under_its_name(tmp_path: Path) -> None:
     assert nested["attention"]["0"]["weights"] == WEIGHTS.tolist()
     assert nested["attention"]["0"]["normalised"] is True
     assert nested["prediction"]["stress"] is None
-    with pytest.raises(ValueError, match="ends in '.txt'"):
+    with pytest.raises(ValueError, match=r"ends in '\.txt'"):
         explanation.write(tmp_path / "shown.txt", WATER, PREDICTION)
 
 
