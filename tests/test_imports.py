@@ -63,7 +63,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "signals",
     },
     "analysis": {"predict"},
-    "cli": {"*"},  # here, as in the notebooks, rooms meet
+    "explanation": {"diagnostics", "predict"},
+    "flags": {"structures", "catalogue", "models", "models.contract", "runs", "checkpoint", "official"},
+    "commands": {"*"},  # here, as in the notebooks, rooms meet
+    "cli": {"*"},
+    "__main__": {"cli"},
 }
 
 # Packages that only some rooms load: everybody else starts faster, and runs on machines that lack them.

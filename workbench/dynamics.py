@@ -84,6 +84,7 @@ def run_md(
     temperature_K       of the thermostat and of the initial velocities. In NVE only the latter: from a relaxed
                         structure about half of it turns into potential energy
     pressure_bar        of the barostat, for "npt"
+    timestep_fs         a tenth of the fastest vibration's period or less; 0.5 suits hydrogen
     n_steps, time_ps    the length: one of them
     thermostat_time_fs  the time in which the thermostat acts; Langevin's friction is one over it
     barostat_time_fs    the same for the barostat

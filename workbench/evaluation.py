@@ -60,6 +60,8 @@ def evaluate(model: Potential, frames: Sequence[ase.Atoms], batch_size: int = 8)
 
     Raises ValueError for no frames, no label common to all, or a structure that the model cannot treat.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; expected 1 or more")
     for i, frame in enumerate(frames):
         try:
             check(model, frame)

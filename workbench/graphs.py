@@ -85,11 +85,6 @@ class Graph:
         }
         return replace(self, **moved)
 
-    def pin_memory(self) -> Graph:
-        """For Lightning's data loaders: page-locked copies that move to a GPU faster."""
-        pinned = {f.name: getattr(self, f.name).pin_memory() for f in fields(self) if f.name != "cutoff"}
-        return replace(self, **pinned)
-
 
 def neighbours(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
