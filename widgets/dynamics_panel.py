@@ -145,8 +145,9 @@ class DynamicsPanel(Panel):
         if not np.isfinite(fit.meV_per_atom_per_ns):
             return f"Energy drift: {fit.verdict}."
         low, high = fit.low_meV_per_atom_per_ns, fit.high_meV_per_atom_per_ns
-        interval = f"{fit.meV_per_atom_per_ns:+.3g} meV/atom/ns, confidence interval {low:+.3g} to {high:+.3g}"
-        return f"Energy drift: {fit.verdict}. Fitted slope {interval}."
+        form = "+,.0f" if high - low >= 10 else "+.3g"
+        interval = f"{low:{form}} to {high:{form}} meV/atom/ns"
+        return f"Energy drift: {fit.verdict}. 95 % confidence interval {interval}."
 
     def picture(self) -> bytes:
         return still.stacked([self.view.picture(), self.energy_plot.picture(), self.temperature_plot.picture()])

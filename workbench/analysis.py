@@ -175,7 +175,8 @@ def _correlated_noise() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _verdict(slope: float, error: float, ratio: float | None, worst: float | None) -> str:
     """`slope` and `error` in meV/atom/ns; `worst` is the ratio at the far end of the interval."""
-    number = f"{slope:+.3g} ± {error:.2g} meV/atom/ns"
+    digits = 0 if error >= 10 else 3
+    number = f"{slope:+,.{digits}f} ± {error:,.{digits}f} meV/atom/ns"
     if abs(slope) <= error:
         if worst is not None and not worst < 1:
             return f"too short to tell: {number}, and a drift that matters is still possible"

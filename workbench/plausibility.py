@@ -91,6 +91,8 @@ def _median_rms(pairs: list[tuple[int, int, np.ndarray]]) -> float:
 
 
 def trajectories(frames: Sequence[ase.Atoms], data: Labelled) -> Iterator[Complaint]:
+    if len({atoms.info.get("split") for atoms in frames}) > 1:  # whoever made the set has split it
+        return
     steps = _pairs_in_time(frames, 1)
     apart = _pairs_in_time(frames, max(2, len(frames) // 2))
     if len(steps) > 10 and len(apart) > 5 and 0 < _median_rms(steps) < 0.3 * _median_rms(apart):

@@ -79,7 +79,7 @@ def test_the_drift_is_said_and_drawn_with_its_slope(atoms):
     panel = panel_of(atoms)
     panel.start()
     wait_until(lambda: panel.controls._ended and panel.drift is not None)
-    assert "no drift. Fitted slope +1 meV/atom/ns, confidence interval -2 to +4" in panel.describe()
+    assert "no drift. 95 % confidence interval -2 to +4 meV/atom/ns" in panel.describe()
     fitted = panel.energy_plot._figure.data[1]
     assert (fitted.y[1] - fitted.y[0]) / (fitted.x[1] - fitted.x[0]) == pytest.approx(1e-3)  # meV/atom/ps
     panel.close()
