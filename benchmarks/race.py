@@ -85,23 +85,30 @@ class Contestant:
     def _reply(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
+        while line and not line.startswith("{"):  # what a library prints while it is imported
+            line = self.process.stdout.readline()
         if not line:
             code = self.process.wait()
             self.complaints.seek(0)
-            raise RuntimeError(f"{self.name} ended with code {code}: {self.complaints.read()[-2000:]}")
+            said = self.complaints.read()[-2000:]
+            self.close()
+            raise RuntimeError(f"{self.name} ended with code {code}: {said}")
         return dict(json.loads(line))
 
     def close(self) -> None:
+        """Let the process end, which it does when nobody can ask it any more."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait(timeout=60)
+        self.process.stdout.close()
         self.complaints.close()
 
 
 def race(
     contestants: Sequence[Contestant], system: str, n_rounds: int, calls: Sequence[str] | None = None
 ) -> list[Times]:
-    """Every contestant makes each of its calls once per round; two rounds before are not counted.
+    """Every contestant makes each of its calls once per round; one or two rounds before are not counted.
 
     calls   which calls to make, of those that a contestant offers; None is all of them
     """
@@ -113,7 +120,7 @@ def race(
             for call in offer["calls"]
             if calls is None or call in calls
         ]
-    for n in range(-2 if n_rounds > 2 else -1, n_rounds):
+    for n in range(-2 if n_rounds > 3 else -1, n_rounds):
         for contestant, times in entries:
             reply = contestant.ask(call=times.call)
             times.peak_MB = reply["peak_MB"] if n < 0 else max(times.peak_MB, reply["peak_MB"])

@@ -21,6 +21,7 @@ from typing import Any
 
 import scaling
 import speed
+import torch
 from tables import write_readme
 
 HERE = Path(__file__).resolve().parent
@@ -82,6 +83,7 @@ def main() -> None:
         "scaling": scaling.measure,
     }
     RESULTS.mkdir(exist_ok=True)
+    torch.set_num_threads(1)
     for name in parts if options.only is None else options.only:
         before = circumstances()
         result = parts[name]()

@@ -72,7 +72,7 @@ def circumstances(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     before, after = record["load_average"][0], record["load_average_after"][0]
     return (
-        f"{record['when']} UTC, commit {record['commit'] or 'unknown'}; {record['processor']}, "
+        f"{record['when'][:16].replace('T', ' ')} UTC, commit {record['commit'] or 'unknown'}; {record['processor']}, "
         f"{record['n_cores']} cores, load average {before} before and {after} after (other work ran beside it); "
         f"Python {record['python']}, {versions}."
     )
@@ -97,9 +97,7 @@ def inference(found: Found, contestants: dict[str, Any]) -> str:
             row.append(f"{ratio:.2f}")
         largest = found.record(contestant, "water:648")
         rows.append([*row, f"{largest['peak_MB']:.0f}" if largest else "–"])
-    versions = sorted(
-        {facts["version"] for facts in contestants.values() if "workbench" not in facts["version"]}
-    )
+    versions = sorted({facts["version"] for facts in contestants.values() if "version" in facts})
     beside = f"\n\nPeers: {', '.join(versions)}." if versions else ""
     return table(head, rows) + beside
 
@@ -182,7 +180,20 @@ def scaling_tables(part: dict[str, Any]) -> dict[str, str]:
     return {
         "neighbours": said + "\n\n" + table(["atoms", "pairs", "ms", "µs/atom"], rows) + exponent,
         "long range": sums(part["long range"]),
+        "mesh": accuracy(part["mesh"]),
     }
+
+
+def accuracy(rows: Sequence[dict[str, Any]]) -> str:
+    """Relative errors (root mean square) of the sums in reciprocal space."""
+    head = [f"{rows[0]['system']}", "potentials", "forces", "ms"]
+    return table(
+        head,
+        [
+            [r["way"], f"{r['potential_error']:.0e}", f"{r['force_error']:.0e}", f"{r['cpu_ms']:.0f}"]
+            for r in rows
+        ],
+    )
 
 
 def sums(records: Sequence[dict[str, Any]]) -> str:

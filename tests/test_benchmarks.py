@@ -1,0 +1,102 @@
+"""The benchmarks run at their smallest size and their tables are made of what they measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts find each other and, in the processes that they start, the library."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+
+
+def test_systems_are_what_their_names_say() -> None:
+    from systems import systems
+
+    (aspirin,) = systems("aspirin")
+    assert aspirin.get_chemical_formula() == "C9H8O4"
+    assert aspirin.get_all_distances()[np.triu_indices(21, 1)].min() > 0.9
+    (box,) = systems("water:192")
+    density = box.get_masses().sum() / box.get_volume() / 0.602214076  # g/cm3
+    assert density == pytest.approx(1.0, abs=0.002)
+    assert box.get_all_distances(mic=True)[np.triu_indices(192, 1)].min() > 0.85
+    first, second = systems("2*ethanol")
+    assert len(first) == 9
+    assert not np.allclose(first.positions, second.positions)
+    with pytest.raises(ValueError, match="nearest is 192"):
+        systems("water:200")
+    with pytest.raises(ValueError, match="is no system"):
+        systems("wine")
+
+
+def test_contestant_that_fails_says_why() -> None:
+    from race import Contestant
+
+    with pytest.raises(RuntimeError, match="'nonsense' is no option"):
+        Contestant("broken", ("lorem.py", "tiny", "nonsense"))
+
+
+@pytest.mark.slow
+def test_speed_times_every_part() -> None:
+    import speed
+
+    part = speed.measure(smallest=True)
+    calls = {(time["contestant"], time["call"]) for time in part["times"]}
+    assert {call for contestant, call in calls if contestant == "LOREM tiny"} == {
+        *speed.WHOLE,
+        *speed.GRAPHS,
+        *speed.MD_CALLS,
+        "training step",
+    }
+    assert ("LOREM tiny, local", "energy and forces") in calls
+    for time in part["times"]:
+        assert 0 < time["cpu_ms_min"] <= time["cpu_ms"]
+        assert 100 < time["peak_MB"] < 10_000
+    assert (
+        part["contestants"]["LOREM tiny"]["parameters"] > part["contestants"]["LOREM tiny, local"]["parameters"]
+    )
+
+
+def test_neighbour_list_is_timed_and_fitted() -> None:
+    import scaling
+
+    part = scaling.neighbour_list(smallest=True)
+    # 4/3 pi 5^3 0.1 neighbours for every atom
+    for row in part["rows"][1:]:
+        assert row["n_pairs"] / row["n_atoms"] == pytest.approx(52.4, rel=0.05)
+    assert 0 < part["exponent"] < 2
+
+
+def test_tables_hold_the_newest_results_and_refuse_a_readme_without_a_place(tmp_path: Path) -> None:
+    from run import newest
+    from tables import write_readme
+
+    readme = tmp_path / "README.md"
+    readme.write_text((BENCHMARKS / "README.md").read_text())
+    write_readme(readme, newest(), BENCHMARKS / "results")
+    assert readme.read_text() == (BENCHMARKS / "README.md").read_text()
+    readme.write_text("nothing")
+    with pytest.raises(ValueError, match="no place for the table"):
+        write_readme(readme, newest(), BENCHMARKS / "results")
+
+
+@pytest.mark.slow
+def test_dimers_run_on_the_ion_pair(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "dimers.py"), "--steps", "3", "--out", str(tmp_path)]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    (result,) = json.loads((tmp_path / "dimers.json").read_text())["results"].values()
+    assert (result["n_near"], result["n_far"]) == (211, 164)
+    assert len(result["long range"]["far"]["predicted"]) == 164
+    assert (tmp_path / "dimers.png").stat().st_size > 1000
