@@ -166,6 +166,18 @@ def compare(curve: Curve, n_steps: int) -> dict[str, Any]:
     return result
 
 
+def settings(n_steps: int, curve: Curve) -> dict[str, Any]:
+    """How the networks of a curve were trained."""
+    return {
+        "steps": n_steps,
+        "periodic": bool(curve.near[0].pbc.any()),
+        "batch_size": BATCH_SIZE,
+        "learning_rate": LEARNING_RATE,
+        "energy_weight": ENERGY_WEIGHT,
+        "forces_weight": FORCES_WEIGHT,
+    }
+
+
 def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
     """One panel per curve: reference, and what each network says, near and far."""
     import matplotlib
@@ -217,7 +229,7 @@ def main() -> None:
         if options.only and curve.name not in options.only:
             continue
         result = compare(curve, options.steps)
-        result["settings"] = {"steps": options.steps, "periodic": bool(curve.near[0].pbc.any())}
+        result["settings"] = settings(options.steps, curve)
         done["results"][curve.name] = result
         record.write_text(json.dumps(done, indent=1) + "\n")
         draw(list(done["results"].values()), options.out / "dimers.png")
