@@ -257,16 +257,19 @@ def browser(chromium: str) -> Iterator[Any]:
 
 @pytest.fixture
 def open_notebook(lab: Lab, browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
-    """open_notebook(*cells) writes a notebook with these code cells, opens it and runs it."""
+    """open_notebook(*cells) writes a notebook with these code cells, or copies `file`, opens it and runs it."""
     pages = []
 
-    def open_it(*cells: str, width: int = 1100, height: int = 900) -> Notebook:
+    def open_it(*cells: str, file: Path | None = None, width: int = 1100, height: int = 900) -> Notebook:
         import nbformat
 
-        book = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell(textwrap.dedent(c).strip()) for c in cells]
-        )
-        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        if file is None:
+            book = nbformat.v4.new_notebook(
+                cells=[nbformat.v4.new_code_cell(textwrap.dedent(c).strip()) for c in cells]
+            )
+            book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        else:
+            book = nbformat.read(file, as_version=4)
         # A new name each time: Lab keeps the kernel of a name it knows.
         path = lab.notebooks / f"{request.node.name[:40]}-{secrets.token_hex(3)}.ipynb"
         nbformat.write(book, path)

@@ -130,3 +130,14 @@ def test_what_is_kept_of_frozen_weights_follows_them() -> None:
     torch.testing.assert_close(product.double()(x.double(), x.double()).float(), 2 * before)
     product.load_state_dict({"weight": torch.zeros_like(product.weight)})
     assert product(x.double(), x.double()).abs().max() == 0
+
+
+def test_softened_norms_have_no_kink() -> None:
+    """For l = 0 the norm is |x|, whose slope jumps from -1 to 1 where x changes sign; softened, it bends within e."""
+    x = torch.linspace(-1e-3, 1e-3, 11, dtype=torch.float64, requires_grad=True)
+    (hard,) = torch.autograd.grad(degree_norms(x.reshape(-1, 1, 1)).sum(), x)
+    (soft,) = torch.autograd.grad(degree_norms(x.reshape(-1, 1, 1), 0.1).sum(), x)
+    assert hard.diff().abs().max() >= 1
+    assert soft.diff().abs().max() < 3e-3
+    far = torch.tensor([[[7.0]]], dtype=torch.float64)
+    assert degree_norms(far, 0.1).item() == pytest.approx(6.9, abs=1e-3)

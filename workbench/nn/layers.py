@@ -130,21 +130,25 @@ class Update(nn.Module):
         return self.norm_self(x + self.from_self(x))
 
 
-def degree_norms(x: Tensor) -> Tensor:
+def degree_norms(x: Tensor, softening: float = 0.0) -> Tensor:
     """(2l + 1)^(1/4) |x_l| for every degree and channel, degrees outermost; the gradient at |x_l| = 0 is 0.
 
-    At a symmetric site the features of some degrees vanish but for rounding, whose direction means nothing: what is
-    that small counts as zero, or a perfect crystal would feel a force.
+    x           (n, (l_max + 1)^2, n_channels)
+    softening   e of sqrt(|x_l|^2 + e^2) - e, which takes the place of |x_l| and has no kink at 0
+    returns     (n, (l_max + 1) * n_channels)
 
-    x         (n, (l_max + 1)^2, n_channels)
-    returns   (n, (l_max + 1) * n_channels)
+    At a symmetric site the features of some degrees vanish but for rounding, whose direction means nothing: without
+    softening, what is that small counts as zero, or a perfect crystal would feel a force.
     """
     top = round(x.shape[1] ** 0.5) - 1
     degree = degree_of_component(top, x.device)
     member = nn.functional.one_hot(degree, top + 1).T.to(x.dtype)  # [l, m]
     squares = member @ x.square()
-    positive = squares > (16 * torch.finfo(x.dtype).eps) ** 2
-    lengths = torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
+    if softening > 0:
+        lengths = (squares + softening**2).sqrt() - softening
+    else:
+        positive = squares > (16 * torch.finfo(x.dtype).eps) ** 2
+        lengths = torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
     factors = (2 * torch.arange(top + 1, device=x.device, dtype=x.dtype) + 1) ** 0.25
     return (lengths * factors[:, None]).flatten(1)
 
