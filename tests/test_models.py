@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import ase
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from structures_for_tests import EVERY_KIND, ethanol, salt, slab, tiny_cell, water_pair
 
+from workbench.checkpoint import load, save
 from workbench.graphs import collate, graph
 from workbench.models import MODELS, Potential, build
 from workbench.nn.harmonics import spherical_harmonics
@@ -207,6 +209,13 @@ def test_diagnosing_changes_no_digit(model: Potential, kind: Kind) -> None:
     for attention in shown.diagnostics.attention:
         if attention.normalised and attention.pairs is None:
             np.testing.assert_allclose(attention.weights.sum(-1), 1, atol=1e-10)
+
+
+def test_saved_and_loaded_it_is_the_same(model: Potential, tmp_path: Path) -> None:
+    save(model, tmp_path / "model.safetensors")
+    here, there = predict(model, salt()), predict(load(tmp_path / "model.safetensors"), salt())
+    assert there.energy == here.energy
+    np.testing.assert_array_equal(there.forces, here.forces)
 
 
 def test_single_precision_agrees(model: Potential) -> None:

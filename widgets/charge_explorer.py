@@ -80,7 +80,7 @@ class ChargeExplorer(Panel):
         chosen = self.multipoles[self.choice.value]
         potentials = self.kind.value == "potentials"
         values = np.asarray(chosen.potentials if potentials else chosen.values, float)
-        name = f"potential of {chosen.label}" if potentials else f"learned charge, {chosen.label}"
+        name = f"potential of {chosen.label}" if potentials else f"learned {chosen.label}"
         unit = "1/Å" if potentials else ""
         self.view.colour(None).arrows(None).ellipsoids(None)
         if chosen.degree == 1:

@@ -84,7 +84,7 @@ def run_md(
     temperature_K       of the thermostat and of the initial velocities. In NVE only the latter: from a relaxed
                         structure about half of it turns into potential energy
     pressure_bar        of the barostat, for "npt"
-    timestep_fs         a tenth of the fastest vibration's period or less; 0.5 suits hydrogen
+    timestep_fs         0.5 suits hydrogen; at most a tenth of the fastest vibration's period
     n_steps, time_ps    the length: one of them
     thermostat_time_fs  the time in which the thermostat acts; Langevin's friction is one over it
     barostat_time_fs    the same for the barostat
@@ -103,8 +103,7 @@ def run_md(
     momentum and, for a molecule in the open, without rotation. The temperature counts only motion that is free
     under the ensemble: 3N - 3, or 3N - 6 for a molecule whose rotation is conserved at zero.
 
-    A run that explodes ends with state "exploded" and the reason; its last finite step is kept, in
-    `run.atoms` and in the trajectory. Raises ValueError for settings that make no sense and whatever the
+    A run that explodes ends with state "exploded" and the reason; its last finite step is kept. Raises ValueError for settings that make no sense and whatever the
     calculator raises on sound positions; the trajectory is complete up to there.
 
     >>> run = run_md(atoms, model, ensemble="langevin", temperature_K=300, time_ps=1)   # doctest: +SKIP

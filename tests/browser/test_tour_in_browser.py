@@ -24,6 +24,9 @@ def test_the_tour_runs_and_shows_itself(open_notebook):
         page.locator("h2", has_text=heading).evaluate("element => element.scrollIntoView({block: 'start'})")
         page.wait_for_timeout(2500)
         notebook.screenshot(name)
+    page.locator(".js-plotly-plot").last.evaluate("element => element.scrollIntoView({block: 'center'})")
+    page.wait_for_timeout(1000)
+    notebook.screenshot("tour-tail")
     assert notebook.pixels("canvas").std() > 5, "the 3D view is blank"
     # Re-running a cell replaces what it made before, and the kernel is free again.
     assert notebook.seconds_to_answer() < 0.5

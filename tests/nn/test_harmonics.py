@@ -137,7 +137,7 @@ def test_softened_norms_have_no_kink() -> None:
     x = torch.linspace(-1e-3, 1e-3, 11, dtype=torch.float64, requires_grad=True)
     (hard,) = torch.autograd.grad(degree_norms(x.reshape(-1, 1, 1)).sum(), x)
     (soft,) = torch.autograd.grad(degree_norms(x.reshape(-1, 1, 1), 0.1).sum(), x)
-    assert hard.diff().abs().max() >= 1
+    assert hard.diff().abs().max() > 0.9
     assert soft.diff().abs().max() < 3e-3
     far = torch.tensor([[[7.0]]], dtype=torch.float64)
     assert degree_norms(far, 0.1).item() == pytest.approx(6.9, abs=1e-3)

@@ -56,16 +56,7 @@ def potentials(
 
     Raises ValueError for a structure that is periodic in one direction only.
     """
-    kinds: dict[str, list[int]] = {}
-    for s, (size, n_periodic) in enumerate(zip(sizes, pbc.sum(1).tolist(), strict=True)):
-        if n_periodic == 1:
-            raise ValueError(
-                "a structure is periodic in one direction; long-range sums are made for 0, 2 or 3. "
-                "Add vacuum, and make it periodic in 2 or 3"
-            )
-        crystal = "mesh" if size > MESH_FROM_N_ATOMS else "ewald"
-        kinds.setdefault({0: "open", 2: "slab", 3: crystal}[n_periodic], []).append(s)
-
+    kinds = _structures_by_method(sizes, pbc)
     split_charges, split_positions = charges.split(list(sizes)), positions.split(list(sizes))
     far: dict[int, Tensor] = {}
     for kind, members in kinds.items():
@@ -94,6 +85,20 @@ def potentials(
         periodic = torch.repeat_interleave(pbc.any(1), torch.tensor(sizes, device=pbc.device))
         kernel = kernel * periodic[receivers]
     return total.index_add(0, receivers, charges[senders] * kernel.unsqueeze(1))
+
+
+def _structures_by_method(sizes: Sequence[int], pbc: Tensor) -> dict[str, list[int]]:
+    """ "open", "slab", "ewald" or "mesh" -> the structures that are summed that way."""
+    methods: dict[str, list[int]] = {}
+    for s, (size, n_periodic) in enumerate(zip(sizes, pbc.sum(1).tolist(), strict=True)):
+        if n_periodic == 1:
+            raise ValueError(
+                "a structure is periodic in one direction; long-range sums are made for 0, 2 or 3. "
+                "Add vacuum, and make it periodic in 2 or 3"
+            )
+        crystal = "mesh" if size > MESH_FROM_N_ATOMS else "ewald"
+        methods.setdefault({0: "open", 2: "slab", 3: crystal}[n_periodic], []).append(s)
+    return methods
 
 
 def _direct(charges: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
