@@ -103,8 +103,9 @@ def run_md(
     momentum and, for a molecule in the open, without rotation. The temperature counts only motion that is free
     under the ensemble: 3N - 3, or 3N - 6 for a molecule whose rotation is conserved at zero.
 
-    A run that explodes ends with state "exploded" and the reason; its last finite step is kept. Raises ValueError for settings that make no sense and whatever the
-    calculator raises on sound positions; the trajectory is complete up to there.
+    A run that explodes ends with state "exploded" and the reason; its last finite step is kept. Raises ValueError for
+    settings that make no sense and whatever the calculator raises on sound positions; the trajectory is complete up to
+    there.
 
     >>> run = run_md(atoms, model, ensemble="langevin", temperature_K=300, time_ps=1)   # doctest: +SKIP
     """
