@@ -35,7 +35,9 @@ if (!this.workbench) this.workbench = (function (view) {
   let labels = [];
   // So far away that the sphere around everything fits, however it is turned.
   const fit = function (milliseconds) {
-    const box = stage.getBox(), room = stage.viewer.container, half = stage.getParameters().cameraFov * Math.PI / 360;
+    const room = stage.viewer.container;
+    if (!Object.keys(parts).length || Math.min(room.clientWidth, room.clientHeight) < 20) return;  // too early
+    const box = stage.getBox(), half = stage.getParameters().cameraFov * Math.PI / 360;
     const narrow = Math.max(1, room.clientHeight / Math.max(room.clientWidth, 1));
     const distance = narrow * (0.5 + box.min.distanceTo(box.max) / 2) / Math.sin(half);
     stage.animationControls.zoomMove(stage.getCenter(), Math.sign(stage.getZoom()) * distance, milliseconds);
@@ -71,13 +73,20 @@ if (!this.workbench) this.workbench = (function (view) {
   theme.observe(document.body, {attributes: true, attributeFilter: ["data-jp-theme-name"]});
   // A view has no size until it is laid out or its tab is shown: look again then, unless a person has looked already.
   let untouched = true;
-  for (const touch of ["pointerdown", "wheel"]) view.el.addEventListener(touch, () => { untouched = false; });
+  for (const touch of ["pointerdown", "wheel"]) view.el.addEventListener(touch, function () {
+    if (untouched) view.send({type: "workbench_touched"});
+    untouched = false;
+  });
   const size = new ResizeObserver(function () {
     if (!view.el.clientWidth) return;
     stage.handleResize();
     if (untouched) fit(0);
   });
   size.observe(view.el);
+  // nglview keeps every camera, also those of pages without room, and restores the last whenever it is displayed.
+  const keepCamera = view.serialize_camera_orientation.bind(view);
+  view.serialize_camera_orientation = () => { if (!untouched) keepCamera(); };
+  view.set_camera_orientation = () => {};
   // Plotly measures its room before the page has given it any, and again only when the window changes.
   setTimeout(() => window.dispatchEvent(new Event("resize")), 300);
   view.once("remove", function () {
@@ -183,6 +192,7 @@ class NGLStage:
         self._parts: dict[str, Any] = {}
         self._labels: tuple[str, ...] = ()
         self._loaded = False
+        self._touched = False  # whether a person has turned or moved the view
         self._sent = -math.inf  # when the state was sent that the browser has not drawn yet
         self._lock = threading.Lock()
         self.widget = _quiet_widget()
@@ -214,10 +224,13 @@ class NGLStage:
     def _receive(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
         if content.get("type") == "request_loaded":
             with self._lock:
-                camera = list(self.widget._camera_orientation) if self._loaded else []
+                # A camera that nobody has moved may be of a page without room; the scene is then fitted anew.
+                camera = list(self.widget._camera_orientation) if self._touched else []
                 self._loaded, self._parts, self._labels = True, {}, ()
                 self._execute(_JAVASCRIPT)
                 self._send(fit=True, camera=camera)
+        elif content.get("type") == "workbench_touched":
+            self._touched = True
         elif content.get("type") == "workbench_drawn":
             self._sent = -math.inf
         elif content.get("type") == "workbench_pick":

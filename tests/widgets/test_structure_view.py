@@ -99,7 +99,11 @@ def test_a_reloaded_page_gets_the_whole_state_and_its_camera(atoms):
     loaded.announce()
     message = loaded.draws()[-1]
     assert set(message["parts"]) == {"atoms", "bonds"}
-    assert message["camera"] == list(range(16))
+    assert message["fit"]
+    assert not message["camera"], "nobody has moved it: the view is fitted anew"
+    view.stage._receive(None, {"type": "workbench_touched"}, None)
+    loaded.announce()
+    assert loaded.draws()[-1]["camera"] == list(range(16))
     view.close()
 
 
