@@ -16,7 +16,7 @@ __all__ = ["MODELS", "Output", "Potential", "build"]
 
 
 def build(name: str, preset: str | None = None, **config: Any) -> Potential:
-    """A new model with random weights.
+    """A new model with random weights, ready to predict; call `train()` on it in a training loop of your own.
 
     name     one of MODELS
     preset   one of the model's presets ("tiny", "small", ...); None is the published default
@@ -41,7 +41,7 @@ def build(name: str, preset: str | None = None, **config: Any) -> Potential:
             raise ValueError(
                 f"{name} has no setting {setting!r}; expected some of {sorted(known)}{_hint(setting, known)}"
             )
-    return model(model.Config(**settings))
+    return model(model.Config(**settings)).eval()
 
 
 def _hint(word: str, words: Any) -> str:
