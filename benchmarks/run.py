@@ -1,7 +1,7 @@
 """Measure everything and write it down: results/DATE.json, and the tables of README.md from it.
 
 python benchmarks/run.py                    what `make bench` does
-python benchmarks/run.py --peers            beside the peers, whose environments it makes first (minutes, once)
+python benchmarks/run.py --peers            also beside the peers, whose environments it makes first (minutes, once)
 python benchmarks/run.py --only scaling     one part anew; the others stay as they are in the day's file
 python benchmarks/run.py --only             the tables alone, from the newest file
 """
@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import drift
 import scaling
 import speed
 import torch
@@ -67,9 +68,11 @@ def installed(package: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", action="store_true", help="beside the peers, each in its own environment")
     parser.add_argument(
-        "--only", nargs="*", choices=("speed", "scaling"), help="these parts; none is the tables alone"
+        "--peers", action="store_true", help="also beside the peers, each in its own environment"
+    )
+    parser.add_argument(
+        "--only", nargs="*", choices=("speed", "scaling", "drift"), help="these parts; none is the tables alone"
     )
     options = parser.parse_args()
     if options.peers:
@@ -79,17 +82,25 @@ def main() -> None:
         for name in environments:
             make(name)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "speed": lambda: speed.measure(options.peers),
+        "speed": speed.measure,
         "scaling": scaling.measure,
+        "drift": drift.measure,
+        "peers": speed.measure_peers,
     }
+    wanted = [name for name in parts if name != "peers"] if options.only is None else options.only
+    if options.peers:
+        wanted = [*wanted, "peers"]
     RESULTS.mkdir(exist_ok=True)
     torch.set_num_threads(1)
-    for name in parts if options.only is None else options.only:
+    for name in wanted:
         before = circumstances()
         result = parts[name]()
         before["load_average_after"] = [round(load, 1) for load in os.getloadavg()]
         keep(name, {"circumstances": before, **result})
-    write_readme(HERE / "README.md", newest(), RESULTS)
+    results = newest()
+    if "drift" in results:
+        drift.draw(results["drift"]["rows"], RESULTS / "drift.png")
+    write_readme(HERE / "README.md", results, RESULTS)
 
 
 def keep(part: str, result: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Speed and memory of LOREM's presets, the parts of their time, dynamics, and peers beside them: one run, one thread.
+"""Speed and memory of LOREM's presets, the parts of their time, dynamics; and peers beside them: one run, one thread.
 
 python benchmarks/speed.py [--peers]
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from race import Contestant, Times, race
@@ -15,6 +15,10 @@ from race import Contestant, Times, race
 # The last ones without their long-range block: what that block costs is the difference.
 PRESETS = ("tiny", "small", "paper")
 TWINS = ("small", "paper")
+OURS: dict[str, tuple[str, ...]] = {f"LOREM {preset}": ("lorem.py", preset) for preset in PRESETS}
+LOCAL: dict[str, tuple[str, ...]] = {
+    f"LOREM {preset}, local": ("lorem.py", preset, "local") for preset in TWINS
+}
 # Systems and rounds of energy and forces; the water boxes are at 1 g/cm3.
 INFERENCE = (("aspirin", 15), ("water:192", 7), ("water:648", 3))
 # One molecule, open and in a periodic box: next to no arithmetic, so what is left is Python and dispatch.
@@ -32,40 +36,51 @@ MD_CALLS = (
 )
 
 
-def measure(peers: bool = False, smallest: bool = False) -> dict[str, Any]:
-    """Everything, as {"contestants": facts by name, "times": records}.
+def measure(smallest: bool = False) -> dict[str, Any]:
+    """The product alone, with all the parts of its time, as {"contestants": facts by name, "times": records}.
 
-    peers      also those of peers/environments.py whose environment is there
     smallest   the least that exercises every part, for the tests
     """
-    ours = {f"LOREM {preset}": ("lorem.py", preset) for preset in PRESETS}
-    twins = {f"LOREM {preset}, local": ("lorem.py", preset, "local") for preset in TWINS}
-    if smallest:
-        ours = {"LOREM tiny": ("lorem.py", "tiny")}
-        twins = {"LOREM tiny, local": ("lorem.py", "tiny", "local")}
-    running = [Contestant(name, command) for name, command in (ours | twins).items()]
-    running += peers_running() if peers else []
+    ours = {"LOREM tiny": ("lorem.py", "tiny")} if smallest else OURS
+    twins = {"LOREM tiny, local": ("lorem.py", "tiny", "local")} if smallest else LOCAL
+    return results(
+        [Contestant(name, command) for name, command in (ours | twins).items()],
+        lambda running: all_races(running, len(ours), smallest),
+    )
+
+
+def measure_peers() -> dict[str, Any]:
+    """Energy and forces of the product and of those of peers/environments.py whose environment is there."""
+    from peers.environments import PEERS
+
+    running = [Contestant(name, command) for name, command in (OURS | LOCAL).items()]
+    running += [Contestant(p.name, p.command, p.python, p.variables) for p in PEERS if p.python.exists()]
+    return results(running, inference)
+
+
+def results(
+    running: Sequence[Contestant], races: Callable[[Sequence[Contestant]], list[Times]]
+) -> dict[str, Any]:
+    """What the races give; then the contestants end."""
     try:
-        times = all_races(running, len(ours), len(ours) + len(twins), smallest)
+        times = races(running)
     finally:
         for one in running:
             one.close()
     return {"contestants": {one.name: one.facts for one in running}, "times": [one.record() for one in times]}
 
 
-def peers_running() -> list[Contestant]:
-    from peers.environments import PEERS
-
-    return [Contestant(p.name, p.command, p.python, p.variables) for p in PEERS if p.python.exists()]
-
-
-def all_races(running: Sequence[Contestant], n_ours: int, n_product: int, smallest: bool) -> list[Times]:
-    """Inference of everybody, its parts, dynamics and training of ours."""
-    ours, product = running[:n_ours], running[:n_product]
-    main = [one for one in ours if one.name != "LOREM tiny"] or ours
+def inference(running: Sequence[Contestant], smallest: bool = False) -> list[Times]:
     times = []
     for system, n_rounds in (("H2O", 1),) if smallest else INFERENCE:
         times += shown(race(running, system, n_rounds, WHOLE))
+    return times
+
+
+def all_races(product: Sequence[Contestant], n_ours: int, smallest: bool) -> list[Times]:
+    """Inference, its parts, dynamics and training."""
+    main = [one for one in product[:n_ours] if one.name != "LOREM tiny"] or product[:n_ours]
+    times = inference(product, smallest)
     for system in ("aspirin",) if smallest else dict.fromkeys([*SMALLEST, *SMALLEST.values()]):
         times += race(product, system, 1 if smallest else 5, GRAPHS if system in SMALLEST else WHOLE)
     for system, n_rounds in (("H2O", 1),) if smallest else DYNAMICS:
@@ -90,4 +105,5 @@ def shown(times: list[Times]) -> list[Times]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", action="store_true", help="beside the peers whose environments exist")
-    print(json.dumps(measure(parser.parse_args().peers)["contestants"], indent=1))
+    measured = measure_peers() if parser.parse_args().peers else measure()
+    print(json.dumps(measured["contestants"], indent=1))

@@ -22,8 +22,14 @@ def write_readme(readme: Path, results: dict[str, Any], folder: Path) -> None:
     tables: dict[str, str] = {}
     if "speed" in results:
         tables |= speed_tables(results["speed"])
+    if "peers" in results:
+        part = results["peers"]
+        measured = inference(Found(part["times"]), part["contestants"])
+        tables["peers"] = circumstances(part["circumstances"]) + "\n\n" + measured
     if "scaling" in results:
         tables |= scaling_tables(results["scaling"])
+    if "drift" in results:
+        tables["drift"] = drift_table(results["drift"])
     if (folder / "dimers.json").is_file():
         tables["dimers"] = dimers_table(json.loads((folder / "dimers.json").read_text()))
     text = readme.read_text()
@@ -210,6 +216,24 @@ def sums(records: Sequence[dict[str, Any]]) -> str:
         rows.append(row)
     head = ["", "local / ms", "Ewald / ms", "of it the sum", "peak MB", "mesh / ms", "of it the sum", "peak MB"]
     return table(head, rows)
+
+
+def drift_table(part: dict[str, Any]) -> str:
+    head = ["norm_softening", "test forces: RMSE / meV/Å", "run / ps", "drift / meV/atom/ns", "95 % interval"]
+    head += ["standard deviation of the total energy / meV/atom", "highest less lowest"]
+    rows = [
+        [
+            f"{r['norm_softening']:g}",
+            f"{r['forces_rmse_meV_per_A']:.0f}",
+            f"{r['time_ps']:g}",
+            f"{r['drift_meV_per_atom_per_ns']:.2f}",
+            f"{r['low']:.2f} to {r['high']:.2f}",
+            f"{r['std_meV_per_atom']:.4f}",
+            f"{r['range_meV_per_atom']:.4f}",
+        ]
+        for r in part["rows"]
+    ]
+    return circumstances(part["circumstances"]) + "\n\n" + table(head, rows)
 
 
 def dimers_table(record: dict[str, Any]) -> str:

@@ -100,3 +100,22 @@ def test_dimers_run_on_the_ion_pair(tmp_path: Path) -> None:
     assert (result["n_near"], result["n_far"]) == (211, 164)
     assert len(result["long range"]["far"]["predicted"]) == 164
     assert (tmp_path / "dimers.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_drift_measures_both_runs_and_makes_table_and_figure(tmp_path: Path) -> None:
+    import drift
+    from run import circumstances
+    from tables import drift_table
+
+    part = drift.measure(time_ps=0.03, epochs=1)
+    for row in part["rows"]:
+        assert row["state"] == "finished"
+        assert row["time_ps"] == pytest.approx(0.03)
+        assert row["low"] < row["drift_meV_per_atom_per_ns"] < row["high"]
+        assert 0 < row["std_meV_per_atom"] < row["range_meV_per_atom"]
+    assert [row["norm_softening"] for row in part["rows"]] == [0.0, 0.1]
+    said = {"load_average_after": [0.0], **circumstances()}
+    assert len(drift_table({"circumstances": said, **part}).splitlines()) == 2 + 2 + 2
+    drift.draw(part["rows"], tmp_path / "drift.png")
+    assert (tmp_path / "drift.png").stat().st_size > 1000
