@@ -39,6 +39,8 @@ $(READY): pyproject.toml constraints.txt constraints-cpu.txt
 	$(PYTHON) -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements 2>/dev/null
 	@touch $@
 
+# OpenMP's threads sleep while they wait: awake, they keep each other from working on a busy machine.
+lab tour: export OMP_WAIT_POLICY ?= PASSIVE
 lab: $(READY)  ## open the tour in JupyterLab (LAB_ARGS=--no-browser to open it yourself)
 	$(PYTHON) -m jupyter lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb $(AS_ROOT) $(LAB_ARGS)
 

@@ -25,6 +25,7 @@ from workbench.jobs import Control
 from workbench.models.contract import Potential
 from workbench.signals import signals_stop
 from workbench.stream import Stream
+from workbench.threads import threads_for
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def run_md(
     frames = _Frames(system, trajectory, interval, watch)
     state, reason = "finished", f"finished {length} steps"
     try:
-        with signals_stop(switches):
+        with signals_stop(switches), threads_for(len(atoms)):
             for step in range(length + 1):
                 if step:
                     if switches.wait_and_see_stop():

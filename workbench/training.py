@@ -34,6 +34,7 @@ from workbench.runs import Run, Standing, TrainingConfig, fingerprint
 from workbench.signals import signals_stop
 from workbench.splits import Baseline
 from workbench.stream import Stream
+from workbench.threads import threads_for
 
 __all__ = ["Diverged", "Run", "TrainingConfig", "fit"]
 
@@ -98,7 +99,8 @@ def fit(
     if fitting.ended:
         fitting.conclude()
     else:
-        with signals_stop(fitting.control), _quiet():
+        atoms_per_step = config.batch_size * sum(map(len, train)) / len(train)
+        with signals_stop(fitting.control), _quiet(), threads_for(atoms_per_step):
             trainer = _trainer(config, environment, devices, nodes)
             if rank == 0:
                 path, stream = run.folder / "metrics.csv", Stream() if stream is None else stream
