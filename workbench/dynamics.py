@@ -100,13 +100,11 @@ def run_md(
     control             pause() and stop() from elsewhere; Ctrl-C and SIGTERM also stop
     bounds              beyond which the run is called exploded; None takes the defaults of Bounds
 
-    Velocities are kept when `atoms` carry some; else they are drawn at exactly `temperature_K`, without total
-    momentum and, for a molecule in the open, without rotation. The temperature counts only motion that is free
-    under the ensemble: 3N - 3, or 3N - 6 for a molecule whose rotation is conserved at zero.
+    Velocities are kept when `atoms` carry some; else they are drawn at exactly `temperature_K`, without total momentum
+    and, for an open molecule, without rotation. The temperature counts the motion that is free: 3N - 3 or 3N - 6.
 
     A run that explodes ends with state "exploded" and the reason; its last finite step is kept. Raises ValueError for
-    settings that make no sense and whatever the calculator raises on sound positions; the trajectory is complete up to
-    there.
+    settings that make no sense and whatever the calculator raises; the trajectory is complete up to there.
 
     >>> run = run_md(atoms, model, ensemble="langevin", temperature_K=300, time_ps=1)   # doctest: +SKIP
     """
