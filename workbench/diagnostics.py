@@ -18,9 +18,13 @@ class Attention:
     label        e.g. "layer 0, all atoms"
     weights      (n_heads, n_atoms, n_atoms)   | receiver, sender; when `pairs` and `centers` are None
                  (n_heads, n_pairs)            | one weight per row of `pairs`
-                 (n_centers, n_heads, k, k)    | within the neighbourhood of each of `centers`
+                 (n_centers, n_heads, q, k)    | between the members of each neighbourhood; the first of the q
+                                               receivers is the centre itself, and q is k or, where the energy used
+                                               no other row, 1
     pairs        (n_pairs, 2) receiver, sender, or None
     centers      (n_centers,) atom index, or None
+    members      (n_centers, k) atom in each place of a neighbourhood, first the centre; -1 is an empty place. Given
+                 with `centers`
     normalised   True when the weights of one receiver sum to 1
     """
 
@@ -28,6 +32,7 @@ class Attention:
     weights: Any
     pairs: Any = None
     centers: Any = None
+    members: Any = None
     normalised: bool = True
 
 
@@ -72,6 +77,7 @@ class Diagnostics:
                     weights=convert(a.weights),
                     pairs=convert_or_none(a.pairs),
                     centers=convert_or_none(a.centers),
+                    members=convert_or_none(a.members),
                 )
                 for a in self.attention
             ),

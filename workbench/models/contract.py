@@ -30,7 +30,8 @@ class Output:
 class Potential(nn.Module, ABC):
     """A model of the potential energy.
 
-    A subclass states its facts as class attributes, and forgetting one fails when the class is defined:
+    A subclass states its facts as class attributes, and forgetting one fails when the class is defined. An instance
+    overrides those that its Config decides (one that gives forces directly, say):
 
     name                 the word for it in `build` and on the command line
     Config               its frozen dataclass; defaults stand there and nowhere else; has a `cutoff` [Å]
@@ -47,10 +48,10 @@ class Potential(nn.Module, ABC):
     name: ClassVar[str]
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
-    gives: ClassVar[frozenset[str]]
-    rotation_invariant: ClassVar[bool]
-    size_consistent: ClassVar[bool]
-    periodic: ClassVar[frozenset[int]]
+    gives: frozenset[str]
+    rotation_invariant: bool
+    size_consistent: bool
+    periodic: frozenset[int]
 
     baseline: Tensor
     known: Tensor
