@@ -34,7 +34,14 @@ PACKAGES = {
     "nequip": ("nequip==0.19.1",),
     "metatrain": ("metatrain[soap-bpnn]==2026.4.1", "torch-pme==0.5.0"),
     "mace": ("mace-torch==0.3.16",),
+    "fairchem": (
+        *("e3nn==0.6.0", "ase==3.29.0", "numpy", "hydra-core", "torchtnt", "setuptools<81", "huggingface_hub"),
+        *("lmdb<=1.7.3", "ase-db-backends", "numba", "orjson", "submitit", "clusterscope==0.0.18", "monty"),
+        *("requests", "tqdm", "pyyaml", "backoff", "websockets", "wandb"),
+    ),
 }
+# Packages that ask for far more than a CPU needs (CUDA's Python, CUTLASS): what they do need stands in PACKAGES.
+WITHOUT_DEPENDENCIES = {"fairchem": ("fairchem-core==2.24.0",)}
 PEERS = (
     Peer("NequIP, preset S", "nequip", ("nequip_s.py",)),
     Peer("SOAP-BPNN + long range", "metatrain", ("metatrain_lr.py", "soap_bpnn")),
@@ -52,8 +59,10 @@ def make(name: str) -> None:
         return
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     # torch is named with its version in the same call, so that pip takes no other build along the way.
-    install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", TORCH, *PACKAGES[name]]
-    subprocess.run(install, check=True)
+    install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, TORCH, *PACKAGES[name]], check=True)
+    if name in WITHOUT_DEPENDENCIES:
+        subprocess.run([*install, "--no-deps", *WITHOUT_DEPENDENCIES[name]], check=True)
     ready.touch()
 
 
