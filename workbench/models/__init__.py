@@ -5,11 +5,13 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
+from workbench.models.allscaip import AllScAIP
 from workbench.models.contract import Output, Potential
 from workbench.models.lorem import Lorem
 
 MODELS: dict[str, type[Potential]] = {
     Lorem.name: Lorem,
+    AllScAIP.name: AllScAIP,
 }
 
 __all__ = ["MODELS", "Output", "Potential", "build"]

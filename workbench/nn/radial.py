@@ -31,3 +31,15 @@ def bernstein_basis(distances: Tensor, cutoff: float, n_radial: int) -> Tensor:
     tiny = torch.finfo(distances.dtype).eps
     x = (distances / cutoff).clamp(tiny, 1 - tiny).unsqueeze(-1)
     return torch.exp(log_binomial + k * torch.log(x) + (n - k) * torch.log1p(-x))
+
+
+def gaussian_basis(distances: Tensor, cutoff: float, n_radial: int) -> Tensor:
+    """exp(-(r - c)^2 / 2 w^2) with centres c evenly from 0 to the cutoff and the width w of two spacings.
+
+    distances   (...)              Å
+    returns     (..., n_radial)
+    """
+    spacing = cutoff / (n_radial - 1)
+    centres = torch.linspace(0, cutoff, n_radial, dtype=torch.float64).to(distances)
+    scaled = (distances.unsqueeze(-1) - centres) * (0.5**0.5 / (2 * spacing))
+    return torch.exp(-scaled.square())
