@@ -18,14 +18,14 @@ from workbench.nn.attention import (
     FeedForward,
     NeighbourhoodAttention,
     Readout,
-    Reorder,
     dense,
     pair_table,
     sinc_bias,
 )
 from workbench.nn.harmonics import degree_of_component, spherical_harmonics
 from workbench.nn.minimum_image import minimum_image
-from workbench.nn.radial import gaussian_basis
+from workbench.nn.radial import gaussian_linear
+from workbench.nn.reorder import Reorder
 from workbench.nn.soft_neighbours import REACH, Slots, soft_neighbours
 
 N_ELEMENTS_KNOWN = 110  # rows of the element embedding, indexed by atomic number
@@ -233,11 +233,11 @@ class AllScAIP(Potential):
         # fairchem's harmonics have squares that sum to 2 l + 1.
         degree = degree_of_component(config.max_degree, harmonics.device)
         directions = harmonics[:, :, : len(degree)] * (2 * degree + 1).to(harmonics.dtype).sqrt()
-        radial = gaussian_basis(slots.distances, config.cutoff, config.n_radial)
-        weight = self.edge.weight
+        weight = self.edge.weight  # of the Gaussians and the harmonics side by side
+        radial = gaussian_linear(slots.distances.flatten(), config.cutoff, weight[:, : config.n_radial])
         edges = gelu(
-            linear(radial, weight[:, : config.n_radial], self.edge.bias)
-            + linear(directions, weight[:, config.n_radial :])
+            radial.reshape(*slots.distances.shape, d)
+            + linear(directions, weight[:, config.n_radial :], self.edge.bias)
         )
         weight = (
             self.token.weight
@@ -345,7 +345,7 @@ class Block(nn.Module):
 
 def _other_end(tokens: Tensor, reverse: Tensor) -> Tensor:
     """Every token in the place that its pair has at the other end."""
-    moved = Reorder.apply(tokens.flatten(0, 1), reverse)
+    moved = Reorder.apply(tokens.flatten(0, 1), reverse, reverse)
     return moved.reshape(tokens.shape)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -200,22 +199,3 @@ class Readout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(nn.functional.gelu(self.up(self.norm(x))))
-
-
-class Reorder(torch.autograd.Function):
-    """x[order] for an order that undoes itself: the gradient is put in order the same way, and nothing is added up."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, order: Tensor) -> Tensor:
-        return x[order]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[1])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (order,) = ctx.saved_tensors
-        return Reorder.apply(gradient, order), None

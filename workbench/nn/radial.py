@@ -7,6 +7,8 @@ from math import lgamma
 import torch
 from torch import Tensor
 
+from workbench.nn.reorder import Reorder
+
 
 def cosine_envelope(distances: Tensor, cutoff: float) -> Tensor:
     """(cos(pi r / r_c) + 1) / 2 below the cutoff, 0 beyond; value and slope vanish there."""
@@ -33,13 +35,37 @@ def bernstein_basis(distances: Tensor, cutoff: float, n_radial: int) -> Tensor:
     return torch.exp(log_binomial + k * torch.log(x) + (n - k) * torch.log1p(-x))
 
 
-def gaussian_basis(distances: Tensor, cutoff: float, n_radial: int) -> Tensor:
-    """exp(-(r - c)^2 / 2 w^2) with centres c evenly from 0 to the cutoff and the width w of two spacings.
+def gaussian_linear(distances: Tensor, cutoff: float, weight: Tensor) -> Tensor:
+    """A linear map of the Gaussians exp(-(r - c)^2 / 2 w^2), centres c evenly from 0 to the cutoff, w two spacings.
 
-    distances   (...)              Å
-    returns     (..., n_radial)
+    distances   (n,)                Å, none negative
+    weight      (n_out, n_radial)
+    returns     (n, n_out)
+
+    Many distances are taken in their order by portions, each of which only meets the Gaussians near it: beyond nine
+    widths they are below 1e-17.
     """
+    n_radial = weight.shape[1]
     spacing = cutoff / (n_radial - 1)
-    centres = torch.linspace(0, cutoff, n_radial, dtype=torch.float64).to(distances)
-    scaled = (distances.unsqueeze(-1) - centres) * (0.5**0.5 / (2 * spacing))
+    if len(distances) * n_radial < 500_000:
+        return _gaussians(distances, spacing, 0, n_radial) @ weight.T
+    ascending, order = distances.detach().sort()
+    ends = [*ascending[_PORTION - 1 :: _PORTION].tolist(), float(ascending[-1])]
+    beginnings = ascending[::_PORTION].tolist()
+    reach = 18 * spacing
+    parts = []
+    for portion, least, most in zip(distances[order].split(_PORTION), beginnings, ends, strict=False):
+        first = max(0, int((least - reach) / spacing))
+        last = min(n_radial, int((most + reach) / spacing) + 2)
+        parts.append(_gaussians(portion, spacing, first, last) @ weight[:, first:last].T)
+    return Reorder.apply(torch.cat(parts), order.argsort(), order)
+
+
+_PORTION = 512
+
+
+def _gaussians(distances: Tensor, spacing: float, first: int, last: int) -> Tensor:
+    """(n, last - first) | the Gaussians with these numbers."""
+    centres = torch.arange(first, last, dtype=torch.float64, device=distances.device) * spacing
+    scaled = (distances.unsqueeze(1) - centres.to(distances.dtype)) * (0.5**0.5 / (2 * spacing))
     return torch.exp(-scaled.square())
