@@ -1,7 +1,4 @@
-"""Weights of the official implementations, as our models.
-
-LOREM: the flax parameters of lorem-jax, from its checkpoint folder or as nested dictionaries of arrays.
-"""
+"""LOREM: the flax parameters of lorem-jax, from its checkpoint folder or as nested dictionaries of arrays."""
 
 from __future__ import annotations
 
