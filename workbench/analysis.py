@@ -1,5 +1,8 @@
 """What a run or a set of structures says: energy drift with its error bar, radial distribution, mean squared
-displacement, fragments pulled apart. Numbers and atoms in, numbers and atoms out."""
+displacement, fragments pulled apart. Numbers and atoms in, numbers and atoms out.
+
+What a model says of itself (`influence`, `rotation_error`, ...) is measured in `workbench.probes` and at hand here too.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,21 @@ import vesin
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
+
+from workbench.probes import fragment_error, influence, rank_correlation, rotation_error
+
+__all__ = [
+    "Drift",
+    "drift",
+    "drift_of",
+    "fragment_error",
+    "influence",
+    "msd",
+    "rank_correlation",
+    "rdf",
+    "rotation_error",
+    "separate",
+]
 
 N_BLOCKS = 32
 EV_PER_FS_IN_MEV_PER_NS = 1e9
