@@ -43,8 +43,9 @@ def test_angles_are_legendre_polynomials_and_the_same_as_expanded_channels() -> 
     degree = [0, 0, 0, 1, 1, 2]
     expanded = [
         torch.cat(
-            [x[..., c : c + 1] * harmonics[:, None, :, l**2 : (l + 1) ** 2] for c, l in enumerate(degree)], 3
-        )  # noqa: E741
+            [x[..., c : c + 1] * harmonics[:, None, :, l**2 : (l + 1) ** 2] for c, l in enumerate(degree)],  # noqa: E741
+            3,
+        )
         for x in (q, k)
     ]
     logits = expanded[0] @ expanded[1].transpose(2, 3) / math.sqrt(6) + log_envelope[:, None, None]

@@ -204,24 +204,24 @@ class AllScAIP(Potential):
             diagnostics = Diagnostics(tuple(shown), atoms={"number of neighbours": n_near})
         return Output(energies, forces, diagnostics=diagnostics)
 
-    def _harmonics(self, slots: Slots) -> Tensor:
-        """(n_atoms, n_slots, (l_max + 1)^2) | of the directions to neighbours; 1, 0, 0, ... for the atom itself."""
+    def _harmonics(self, slots: Slots) -> list[Tensor]:
+        """(n_atoms, n_slots, 2 l + 1) each | of the directions to neighbours; for the atom itself 1, then zeros."""
         config = self.config
         top = max(
             config.max_degree, config.order_degree, len(config.frequencies) - 1 if config.angular_bias else 0
         )
         lengths = slots.distances.masked_fill(slots.distances == 0, 1.0)
         directions = (slots.vectors / lengths.unsqueeze(2)).flatten(0, 1)
-        return spherical_harmonics(top, directions).reshape(*slots.distances.shape, -1)
+        harmonics = spherical_harmonics(top, directions).reshape(*slots.distances.shape, -1)
+        return list(harmonics.split([2 * l + 1 for l in range(top + 1)], dim=2))  # noqa: E741
 
-    def _angles(self, harmonics: Tensor) -> list[Tensor] | None:
+    def _angles(self, harmonics: list[Tensor]) -> list[Tensor] | None:
         """Legendre polynomials by the addition theorem, of degrees up to the highest frequency."""
         if not self.config.angular_bias:
             return None
-        parts = [harmonics[:, :, l**2 : (l + 1) ** 2] for l in range(len(self.config.frequencies))]  # noqa: E741
-        return [y @ y.transpose(1, 2) for y in parts]
+        return [y @ y.transpose(1, 2) for y in harmonics[: len(self.config.frequencies)]]
 
-    def _tokens(self, graph: Graph, slots: Slots, harmonics: Tensor) -> Tensor:
+    def _tokens(self, graph: Graph, slots: Slots, harmonics: list[Tensor]) -> Tensor:
         """(n_atoms, n_slots, n_features) | where the layers start: the atom, and where its neighbours are."""
         config, d = self.config, self.config.n_features
         order = gelu(self.order(self._bond_order(slots, harmonics)))
@@ -231,8 +231,8 @@ class AllScAIP(Potential):
         atoms = atoms + state[graph.structure_index]
 
         # fairchem's harmonics have squares that sum to 2 l + 1.
-        degree = degree_of_component(config.max_degree, harmonics.device)
-        directions = harmonics[:, :, : len(degree)] * (2 * degree + 1).to(harmonics.dtype).sqrt()
+        parts = harmonics[: config.max_degree + 1]
+        directions = torch.cat([y * y.shape[2] ** 0.5 for y in parts], dim=2)
         weight = self.edge.weight  # of the Gaussians and the harmonics side by side
         radial = gaussian_linear(slots.distances.flatten(), config.cutoff, weight[:, : config.n_radial])
         edges = gelu(
@@ -244,14 +244,13 @@ class AllScAIP(Potential):
         )  # of the atom and the edge side by side; the atom's part is the same in every slot
         return gelu(linear(edges, weight[:, d:]) + linear(atoms, weight[:, :d], self.token.bias).unsqueeze(1))
 
-    def _bond_order(self, slots: Slots, harmonics: Tensor) -> Tensor:
+    def _bond_order(self, slots: Slots, harmonics: list[Tensor]) -> Tensor:
         """(n_atoms, order_degree + 1) | Steinhardt's q_l, the atom itself counted as a neighbour without direction."""
         top = self.config.order_degree
         smooth = self.config.smooth_bond_order
-        weights = slots.log_envelope.exp() if smooth else (slots.members >= 0).to(harmonics.dtype)
-        mean = (weights.unsqueeze(1) @ harmonics[:, :, : (top + 1) ** 2]).squeeze(1) / weights.sum(
-            1, keepdim=True
-        )
+        weights = slots.log_envelope.exp() if smooth else (slots.members >= 0).to(self.dtype)
+        weights = weights / weights.sum(1, keepdim=True)
+        mean = (weights.unsqueeze(1) @ torch.cat(harmonics[: top + 1], dim=2)).squeeze(1)
         member = nn.functional.one_hot(degree_of_component(top, mean.device), top + 1).to(mean.dtype)
         squares = mean.square() @ member
         # The published floor has a kink where a q_l of a symmetric site vanishes.
