@@ -147,7 +147,8 @@ def allscaip_from_state_dict(
 
     state        by the names of fairchem's HydraModel: "backbone...", "output_heads..."
     scale        eV, of the labels the network was trained on (fairchem's rmsd); it is multiplied into the heads
-    references   eV, energies by atomic number that are added (fairchem's element references)
+    references   eV, energies by atomic number that are added (fairchem's element references); what they do not reach
+                 is not known to the model
 
     Raises ValueError when a weight is missing, left over, of another shape than `config` says, or not finite.
     """
@@ -179,9 +180,12 @@ def allscaip_from_state_dict(
             if readout is not None:
                 readout.down.weight.mul_(scale)
                 readout.down.bias.mul_(scale)
-    model.known[N_ELEMENTS_KNOWN:] = False
-    if references is not None:
-        _set_baseline(model, references)
+    references = [0.0] * N_ELEMENTS_KNOWN if references is None else references
+    if len(references) > N_ELEMENTS:
+        raise ValueError(f"there are references for {len(references)} elements; expected {N_ELEMENTS} at most")
+    model.baseline[: len(references)] = torch.tensor(references, dtype=torch.float64)
+    model.known[:] = False
+    model.known[1 : min(len(references), N_ELEMENTS_KNOWN)] = True
     return model
 
 
@@ -240,13 +244,6 @@ def _scale(task: Mapping[str, Any]) -> float:
             f"the checkpoint normalises {task.get('name')} by {normalizer}; expected a number rmsd and mean = 0"
         )
     return float(scale)
-
-
-def _set_baseline(model: AllScAIP, references: Sequence[float]) -> None:
-    if len(references) > N_ELEMENTS:
-        raise ValueError(f"there are references for {len(references)} elements; expected {N_ELEMENTS} at most")
-    model.baseline[: len(references)] = torch.tensor(references, dtype=torch.float64)
-    model.known[min(len(references), N_ELEMENTS_KNOWN) :] = False
 
 
 def _head(state: Mapping[str, Tensor], word: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,10 +18,21 @@ class FairchemCheckpoint:
     """The parts of fairchem's `MLIPInferenceCheckpoint` that predictions need, as plain Python."""
 
     backbone: Mapping[str, Any]  # settings of the backbone, "model" its class
-    weights: Mapping[
-        str, Tensor
-    ]  # of the whole network, averaged over training (EMA) as fairchem's inference uses them
+    weights: Mapping[str, Tensor]  # of the whole network, averaged over training, as inference there uses them
     tasks: tuple[Mapping[str, Any], ...]  # what is predicted, and how it is scaled
+
+
+# What torch's reader raises for files that are no whole archive of torch.save, or hold what it does not make.
+_UNREADABLE = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AssertionError,
+    OSError,
+    EOFError,
+    UnpicklingError,
+)
 
 
 class _Inert:
@@ -53,15 +64,7 @@ def read_fairchem(path: str | Path) -> FairchemCheckpoint:
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
         found = _open(path)
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        AssertionError,
-        KeyError,
-        TypeError,
-    ) as error:
+    except _UNREADABLE as error:
         raise ValueError(
             f"{path} is damaged, no file of torch.save, or holds what no checkpoint holds ({error})"
         ) from error
@@ -77,16 +80,21 @@ def read_fairchem(path: str | Path) -> FairchemCheckpoint:
     if not isinstance(model, dict) or not isinstance(model.get("backbone"), dict):
         raise ValueError(f"{path} has no settings of a backbone; expected them in model_config")
     weights = fields["ema_state_dict"] or fields["model_state_dict"]
-    return FairchemCheckpoint(model["backbone"], _named(weights), tuple(tasks))
+    return FairchemCheckpoint(model["backbone"], _named(weights), tuple(tasks or ()))
 
 
 def _open(path: Path) -> Any:
-    stand_ins: list[Any] = []
+    stand_ins: list[Any] = [(_empty, "collections.defaultdict")]
     for name in get_unsafe_globals_in_checkpoint(path):
-        stand_in = dict if name == "collections.defaultdict" else type(name.rsplit(".", 1)[-1], (_Inert,), {})
-        stand_ins.append((stand_in, name))
+        if name != "collections.defaultdict":
+            stand_ins.append((type(name.rsplit(".", 1)[-1], (_Inert,), {}), name))
     with safe_globals(stand_ins):
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+
+def _empty(*args: Any) -> dict[Any, Any]:
+    """Where a defaultdict begins."""
+    return {}
 
 
 def plain(node: Any) -> Any:
