@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models.contract": {"graphs", "diagnostics"},
     "models.lorem": ONE_MODEL,
     "models.allscaip": ONE_MODEL,
+    "models.mlanet": ONE_MODEL,
     "predict": {"graphs", "diagnostics", "models.contract"},
     "checkpoint": {"models", "models.contract"},
     "official": {"official.*"},
