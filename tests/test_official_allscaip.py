@@ -31,13 +31,15 @@ from workbench.predict import predict
 
 GOLDEN = dict(np.load(Path(__file__).parent / "golden" / "allscaip.npz"))
 META = json.loads(str(GOLDEN["meta"]))
-VARIANTS, SYSTEMS = list(META["config"]), list(META["systems"])
 CHECKPOINT = Path(__file__).parent / "golden" / "allscaip_checkpoint"
 SMALL = META["config"]["NeAnNoSi"]
+CASES = sorted({tuple(key.split("/")[:2]) for key in GOLDEN if key.endswith("/float64/energy")})
+# fairchem ranks only the k + 20 nearest candidates; with k = 30 in dense water, that leaves out some that count.
+LIMITS = {("NeAnNoSi_k30", "water48"): 1e-6, ("NeAnNoSi_k30", "water48_dense"): 1e-6}
 
 
 def official_weights(variant: str) -> dict[str, Tensor]:
-    prefix = f"{variant}/param/"
+    prefix = f"{META['same_weights'].get(variant, variant)}/param/"
     return {k.removeprefix(prefix): torch.tensor(a) for k, a in GOLDEN.items() if k.startswith(prefix)}
 
 
@@ -64,28 +66,28 @@ def deviations(variant: str, system: str, double: bool, reference: str) -> dict[
     return {name: np.abs(got[name] - a).max() / np.abs(a).max() for name, a in expected.items()}
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("variant", "system"), CASES)
 def test_in_double_precision_all_numbers_are_those_of_fairchem(variant: str, system: str) -> None:
-    assert max(deviations(variant, system, double=True, reference="float64").values()) < 1e-12
+    limit = LIMITS.get((variant, system), 1e-12)
+    assert max(deviations(variant, system, double=True, reference="float64").values()) < limit
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("variant", "system"), CASES)
 def test_in_single_precision_all_numbers_are_those_of_fairchem(variant: str, system: str) -> None:
-    assert max(deviations(variant, system, double=False, reference="float64").values()) < 1e-5
+    limit = max(1e-5, LIMITS.get((variant, system), 0.0))
+    assert max(deviations(variant, system, double=False, reference="float64").values()) < limit
     # fairchem's own single precision is as far from its double precision as ours is.
-    assert max(deviations(variant, system, double=False, reference="float32").values()) < 2e-5
+    assert max(deviations(variant, system, double=False, reference="float32").values()) < 2 * limit
 
 
 def test_every_variant_says_what_it_has_to() -> None:
     said = {key.split("/", 3)[3] for key in GOLDEN if key.startswith("NeAnNoSi/NaCl8/float64/")}
     assert said == {"energy", "forces", "stress", "node_attention/0", "node_attention/1"}
-    assert {META["systems"][system]["charge"] for system in SYSTEMS} == {-1, 0, 1}
-    assert len(structure("water48")) > SMALL["knn_k"] + 20  # of which fairchem ranks no more
+    assert {state["charge"] for state in META["systems"].values()} == {-1, 0, 1}
+    assert len(CASES) == 4 * 8 + 3
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", META["config"])
 def test_weights_go_there_and_back_to_the_bit(variant: str) -> None:
     state = official_weights(variant)
     model = golden_model(variant, double=False)
