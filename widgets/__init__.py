@@ -1,6 +1,7 @@
-"""Views for notebooks: structures, charges, curves, runs. Built on ipywidgets, nglview and plotly; they take
+"""Views for notebooks: structures, attention, charges, curves, runs. Built on ipywidgets, nglview and plotly; they take
 ase.Atoms, plain arrays and anything shaped like a stream or a job, and know neither torch nor the library."""
 
+from widgets.attention_explorer import AttentionExplorer
 from widgets.charge_explorer import ChargeExplorer
 from widgets.dynamics_panel import DynamicsPanel
 from widgets.live_plot import Curve, LivePlot
@@ -10,6 +11,7 @@ from widgets.run_controls import RunControls
 from widgets.structure_view import StructureView
 
 __all__ = [
+    "AttentionExplorer",
     "ChargeExplorer",
     "Curve",
     "DynamicsPanel",
