@@ -7,7 +7,9 @@ import resource
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors
@@ -15,8 +17,9 @@ import safetensors.torch
 import torch
 from ase.build import molecule
 
-from workbench import checkpoint
-from workbench.models import Potential, build
+from workbench import build_from, checkpoint
+from workbench.graphs import Graph
+from workbench.models import MODELS, Output, Potential, build
 from workbench.predict import predict
 
 
@@ -133,3 +136,88 @@ def test_others_may_read_the_file_as_they_may_any(tmp_path: Path) -> None:
     ordinary.write_bytes(b"")
     written = checkpoint.write_whole(tmp_path / "new" / "written", b"1")
     assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
+
+
+# Another model from a trained one
+
+
+def test_a_model_begins_with_the_weights_that_fit(model: Potential, caplog: pytest.LogCaptureFixture) -> None:
+    model.to(torch.float32)
+    begun = build_from(model, n_message_passing=1, n_radial=10)
+    assert (begun.config.n_message_passing, begun.config.n_radial) == (1, 10)
+    assert (begun.config.cutoff, begun.config.max_degree) == (4.5, model.config.max_degree)
+    assert begun.dtype == torch.float32
+    assert begun.known.nonzero().flatten().tolist() == [1, 8]
+    assert begun.baseline[8] == -2043.5
+    old = dict(model.named_parameters())
+    for name, weight in begun.named_parameters():
+        fits = name in old and weight.shape == old[name].shape
+        assert fits == (not name.startswith("steps.0.") and not name.startswith("radial.2.")), name
+        if fits:
+            assert torch.equal(weight, old[name])
+            assert weight.data_ptr() != old[name].data_ptr()
+    random, left = caplog.messages
+    assert random.startswith("weights that start at random: radial.2.bias, radial.2.weight, steps.0.")
+    assert random.endswith("more")
+    assert left == "weights that have no place in it: radial.2.bias, radial.2.weight"
+
+
+def test_what_a_setting_decides_is_not_copied(model: Potential) -> None:
+    """A model whose settings differ but whose weights all fit is that of the new settings."""
+    begun = build_from(model, cutoff=5.5)
+    fresh = build("lorem", "tiny", cutoff=5.5).double()
+    fresh.load_state_dict({**fresh.state_dict(), **dict(model.named_parameters())})
+    fresh.baseline.copy_(model.baseline)
+    assert predict(begun, molecule("H2O")).energy == predict(fresh, molecule("H2O")).energy
+    assert predict(begun, molecule("H2O")).energy != predict(model, molecule("H2O")).energy
+
+
+def test_direct_forces_give_way_to_gradients(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    direct = build("allscaip", "tiny", direct_forces=True)
+    path = checkpoint.save(direct, tmp_path / "direct.safetensors")
+    conservative = build_from(path, direct_forces=False)
+    assert conservative.gives == {"energy"}
+    assert predict(conservative, molecule("H2O")).energy == predict(direct, molecule("H2O")).energy
+    (left,) = caplog.messages
+    assert "have no place" in left
+    again = build_from(conservative, direct_forces=True)
+    assert again.gives == {"energy", "forces"}
+
+
+@dataclass(frozen=True)
+class WellConfig:
+    cutoff: float = 3.0
+    width: int = 2
+
+
+class Well(Potential):
+    """Every atom has the same energy, the sum of `width` weights."""
+
+    name = "well"
+    Config = WellConfig
+    presets: dict[str, Any] = {}  # noqa: RUF012
+    gives = frozenset({"energy"})
+    rotation_invariant = size_consistent = True
+    periodic = frozenset({0})
+
+    def __init__(self, config: WellConfig) -> None:
+        super().__init__(config)
+        self.depths = torch.nn.Parameter(torch.ones(config.width))
+
+    def forward(self, graph: Graph, diagnose: bool = False) -> Output:
+        return Output(self.depths.sum().expand(graph.n_atoms))
+
+
+def test_a_beginning_with_nothing_of_the_trained_model_is_refused(
+    model: Potential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "well", Well)
+    path = checkpoint.save(build("well"), tmp_path / "well.safetensors")
+    assert build_from(path, cutoff=4.0).config == WellConfig(cutoff=4.0)
+    with pytest.raises(ValueError, match=r"no weight of this well fits the new configuration {'width': 3}"):
+        build_from(path, width=3)
+    with pytest.raises(ValueError, match=r"no setting 'cutof'.*Did you mean 'cutoff'"):
+        build_from(model, cutof=4.0)
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+        build_from(tmp_path / "none.safetensors")

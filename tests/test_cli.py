@@ -93,6 +93,37 @@ def test_train_resumes_with_the_settings_of_the_folder(
     assert "holds a run already" in capsys.readouterr().err
 
 
+def test_train_begins_with_a_trained_model(
+    trained: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two stages on the command line; the second hardly moves, to show the weights that it began with."""
+    allscaip = ("--model", "allscaip", "--preset", "tiny", "--set", "direct_forces=true")
+    settings = (*TRAIN[:6], "--epochs", "1", "--batch_size", "3")
+    first = answer(*settings, *allscaip, "--rotate", "--folder", tmp_path / "direct")
+    assert Run.open(first["folder"]).config.rotate
+    assert Run.open(first["folder"]).model().gives == {"energy", "forces"}
+    still = ("--learning-rate", "1e-30", "--final-learning-rate", "1e-30")
+    begun = ("--from", first["folder"], "--set", "direct_forces=false", *still)
+    second = answer(*settings, *begun, "--model", "allscaip", "--folder", tmp_path / "conservative")
+    assert second["model"]["config"] == {**first["model"]["config"], "direct_forces": False}
+    run = Run.open(second["folder"])
+    assert not run.config.rotate
+    frame = ETHANOL[0]
+    assert predict(run.model(), frame).energy == predict(Run.open(first["folder"]).model(), frame).energy
+    resumed = ("--folder", tmp_path / "conservative", "--resume", "--epochs", "2")
+    assert answer(*TRAIN[:6], *resumed)["outcome"]["epoch"] == 2.0
+
+    capsys.readouterr()
+    for words, message in [
+        (("--model", "lorem"), "holds the model allscaip"),
+        (("--preset", "small"), "settings come from --from"),
+        (("--set", "cutof=4"), "Did you mean 'cutoff'"),
+    ]:
+        assert main([*settings, "--from", first["folder"], *words, "--folder", str(tmp_path / "none")]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_train_divides_as_the_data_say(tmp_path: Path) -> None:
     settings = ("--preset", "tiny", "--epochs", "1", "--max-minutes", "0.001", "--index", "::50")
     said = answer("train", "ethanol", *settings, "--folder", tmp_path / "said")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ase
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from scipy.spatial.transform import Rotation
 
 from workbench.dataset import Batches, GraphDataset, check_pair
 
@@ -71,6 +74,70 @@ def test_starting_later_gives_the_same_steps() -> None:
     assert len(whole) == 9
     for a, b in zip(whole[4:], later, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def crystals(n: int) -> list[ase.Atoms]:
+    rng, frames = np.random.default_rng(0), []
+    for _ in range(n):
+        atoms = bulk("Cu", cubic=True)
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.normal(0, 0.03, (3, 3))), scale_atoms=True)
+        atoms.positions += rng.normal(0, 0.1, atoms.positions.shape)
+        frames.append(by_emt(atoms))
+    return frames
+
+
+def by_emt(atoms: ase.Atoms) -> ase.Atoms:
+    atoms.calc = EMT()
+    found = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces(), "stress": atoms.get_stress()}
+    return labelled(atoms, **found)
+
+
+def test_a_turned_batch_is_what_turned_structures_would_give() -> None:
+    data = GraphDataset(crystals(3), 4.0, ("energy", "forces", "stress"))
+    turns = Rotation.from_quat(np.random.default_rng(5).normal(size=(3, 4))).as_matrix()
+    batch, turned = data.batch([0, 1, 2]), data.batch([0, 1, 2]).turned(turns)
+    for i, (frame, turn) in enumerate(zip(data.frames, turns, strict=True)):
+        there = frame.copy()
+        there.cell, there.positions = frame.cell.array @ turn.T, frame.positions @ turn.T
+        by_emt(there)
+        mine = turned.graph.structure_index == i
+        np.testing.assert_allclose(turned.graph.cell[i], there.cell.array, atol=1e-12)
+        np.testing.assert_allclose(turned.graph.positions[mine], there.positions, atol=1e-12)
+        np.testing.assert_allclose(turned.labels["energy"][i], there.get_potential_energy(), atol=1e-10)
+        np.testing.assert_allclose(turned.labels["forces"][mine], there.get_forces(), atol=1e-10)
+        np.testing.assert_allclose(turned.labels["stress"][i], there.get_stress(voigt=False), atol=1e-10)
+    lengths = [b.graph.vectors.norm(dim=1) for b in (batch, turned)]
+    torch.testing.assert_close(*lengths)
+    assert turned.counts == batch.counts
+
+
+def test_rotations_follow_from_seed_step_and_frame() -> None:
+    data = dataset(11)
+
+    def positions(**options: Any) -> list[torch.Tensor]:
+        return [batch.graph.positions for batch in Batches(data, 4, rotate=True, **options)]
+
+    whole, later = positions(seed=3, stop=9), positions(seed=3, start=4, stop=9)
+    for a, b in zip(whole[4:], later, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    for alone, one, two in zip(
+        positions(seed=3), *(positions(seed=3, rank=rank, world=2) for rank in (0, 1)), strict=True
+    ):
+        assert sorted(torch.cat([one, two]).flatten().tolist()) == sorted(alone.flatten().tolist())
+    still = [batch.graph.positions for batch in Batches(data, 4, seed=3, stop=9)]
+    assert all((a - b).abs().max() > 0.1 for a, b in zip(still, whole, strict=True))
+    assert not torch.equal(whole[0], positions(seed=4)[0])
+
+
+def test_rotations_are_uniform_and_differ_at_every_step() -> None:
+    batches = Batches(dataset(20), 20, seed=0, rotate=True)
+    turns = np.concatenate([batches._rotations(step, np.arange(20)) for step in range(200)])
+    np.testing.assert_allclose(np.linalg.det(turns), 1.0)
+    n = len(np.unique(turns[:, 0, 0]))
+    assert n == len(turns)
+    # Of uniform rotations every entry has mean 0 and variance 1/3.
+    assert np.abs(turns.mean(axis=0)).max() < 4 / np.sqrt(3 * n)
+    np.testing.assert_allclose(turns.var(axis=0), 1 / 3, atol=0.03)
 
 
 def test_devices_share_the_frames_of_a_step() -> None:

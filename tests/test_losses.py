@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from workbench.losses import errors, loss, residuals, sums
-from workbench.optimizers import Lamb, average
+from workbench.losses import errors, loss, mean_loss, residuals, sums
+from workbench.models import build
+from workbench.optimizers import Lamb, adam, average
 from workbench.predict import Properties
 
 SIZES = torch.tensor([2, 3])
@@ -37,13 +38,44 @@ def test_the_loss_is_the_weighted_mean_of_squares() -> None:
     assert value.item() == pytest.approx(10.0 * (1 + 1) / 2 + 0.5 * 9 / 15)
 
 
-def test_shares_of_two_devices_add_up_to_the_loss_of_all() -> None:
+def test_the_absolute_loss_is_the_weighted_mean_of_lengths() -> None:
+    """Errors per atom are 1 and 1 eV; of five forces one is off by (2, 3, 6), whose length is 7; one stress by 3."""
+    difference = residuals(predicted(), labels(), SIZES)
+    difference["forces"][4] = torch.tensor([2.0, 3.0, 6.0])
+    difference["stress"] = torch.zeros(2, 3, 3, dtype=torch.float64)
+    difference["stress"][1] = torch.ones(3, 3)
+    weights = {"energy": 10.0, "forces": 0.5, "stress": 4.0}
+    expected = 10.0 * (1 + 1) / 2 + 0.5 * 7 / 5 + 4.0 * 3 / 2
+    assert loss(difference, weights, kind="absolute").item() == pytest.approx(expected)
+
+
+def test_the_absolute_loss_has_a_gradient_where_an_error_is_zero() -> None:
+    error = torch.zeros(2, 3, requires_grad=True)
+    loss({"forces": error}, {"forces": 1.0}, kind="absolute").backward()
+    assert error.grad is not None
+    assert error.grad.tolist() == [[0.0] * 3] * 2
+
+
+@pytest.mark.parametrize("kind", ["squared", "absolute"])
+def test_the_loss_does_not_change_when_the_structure_turns(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    turn = torch.tensor(np.linalg.qr(rng.normal(size=(3, 3)))[0])
+    forces, stress = torch.tensor(rng.normal(size=(5, 3))), torch.tensor(rng.normal(size=(2, 3, 3)))
+    weights = {"forces": 1.0, "stress": 2.0}
+    here = loss({"forces": forces, "stress": stress}, weights, kind=kind)
+    there = loss({"forces": forces @ turn.T, "stress": turn @ stress @ turn.T}, weights, kind=kind)
+    torch.testing.assert_close(there, here)
+
+
+@pytest.mark.parametrize("kind", ["squared", "absolute"])
+def test_shares_of_two_devices_add_up_to_the_loss_of_all(kind: str) -> None:
     difference = residuals(predicted(), labels(), SIZES)
     weights, counts = {"energy": 10.0, "forces": 0.5}, {"energy": 2, "forces": 15}
     first = {"energy": difference["energy"][:1], "forces": difference["forces"][:2]}
     second = {"energy": difference["energy"][1:], "forces": difference["forces"][2:]}
-    together = loss(first, weights, counts) + loss(second, weights, counts)
-    assert together.item() == pytest.approx(loss(difference, weights).item())
+    together = loss(first, weights, counts, kind) + loss(second, weights, counts, kind)
+    assert together.item() == pytest.approx(loss(difference, weights, kind=kind).item())
+    assert mean_loss(sums(first) + sums(second), weights, kind) == pytest.approx(together.item())
 
 
 def test_the_loss_reaches_the_prediction() -> None:
@@ -75,6 +107,43 @@ def test_a_label_that_was_not_predicted_is_an_error() -> None:
         residuals(predicted(), {"forces": torch.zeros(4, 3)}, SIZES)
     with pytest.raises(ValueError, match="no loss"):
         loss({"energy": torch.zeros(2)}, {"energy": 0.0})
+
+
+def test_adam_decays_matrices_as_adamw_does() -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Embedding(7, 4), torch.nn.RMSNorm(4), torch.nn.Linear(4, 3)).double()
+    twin = torch.nn.Sequential(torch.nn.Embedding(7, 4), torch.nn.RMSNorm(4), torch.nn.Linear(4, 3)).double()
+    twin.load_state_dict(layers.state_dict())
+    matrix = [twin[2].weight]
+    others = [weight for weight in twin.parameters() if weight is not twin[2].weight]
+    reference = torch.optim.AdamW(
+        [{"params": matrix}, {"params": others, "weight_decay": 0.0}], weight_decay=0.1
+    )
+    ours = adam(layers, weight_decay=0.1)
+    for _ in range(3):
+        for net, optimizer in ((layers, ours), (twin, reference)):
+            for group in optimizer.param_groups:
+                group["lr"] = 0.01
+            optimizer.zero_grad()
+            net(torch.tensor([1, 5])).square().sum().backward()
+            optimizer.step()
+    for a, b in zip(layers.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("name", ["lorem", "allscaip"])
+def test_a_decay_leaves_biases_norms_and_tables_of_elements(name: str) -> None:
+    model = build(name, "tiny")
+    decaying, others = (group["params"] for group in adam(model, weight_decay=0.1).param_groups)
+    chosen, left = set(map(id, decaying)), set(map(id, others))
+    tables = {"species", "element.weight", "charge.weight", "spin.weight"}
+    scales = {
+        f"blocks.{layer}.nodes.radial" for layer in range(2)
+    }  # of distances, one number per head and function
+    for weight_name, weight in model.named_parameters():
+        decays = weight.ndim > 1 and weight_name not in tables | scales
+        assert (id(weight) in chosen, id(weight) in left) == (decays, not decays), weight_name
+    assert len(adam(model).param_groups) == 1
 
 
 def test_lamb_takes_the_steps_of_the_paper() -> None:

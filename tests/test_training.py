@@ -23,11 +23,14 @@ import torch
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from scipy.spatial.transform import Rotation
 
 from workbench import jobs
+from workbench.checkpoint import build_from
 from workbench.evaluation import evaluate
 from workbench.models import Potential, build
 from workbench.predict import predict
+from workbench.probes import influence, rotation_error
 from workbench.runs import Run, TrainingConfig
 from workbench.stream import Row, Stream
 from workbench.training import Diverged, fit
@@ -187,7 +190,12 @@ def test_evaluation_is_prediction_against_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"ema_decay": 0.9}, {"optimizer": "lamb", "gradient_clip": 1.0, "schedule": "cosine"}]
+    "settings",
+    [
+        {"ema_decay": 0.9},
+        {"optimizer": "lamb", "gradient_clip": 1.0, "schedule": "cosine"},
+        {"rotate": True, "weight_decay": 0.1, "warm_up_epochs": 1.0, "loss": "absolute"},
+    ],
 )
 def test_a_stopped_run_goes_on_to_the_digit(settings: dict[str, Any], tmp_path: Path) -> None:
     config = dataclasses.replace(SHORT, **settings)
@@ -202,6 +210,21 @@ def test_a_stopped_run_goes_on_to_the_digit(settings: dict[str, Any], tmp_path: 
     steps = [int(row["step"]) for row in stream.since(0) if "loss" in row]
     assert steps[-9:] == list(range(8, STEPS + 1))
     assert sorted(set(steps)) == steps, "a step was told twice"
+
+
+def test_a_run_killed_before_its_first_save_begins_with_its_own_weights(tmp_path: Path) -> None:
+    config = dataclasses.replace(SHORT, epochs=1)
+    whole = train(tmp_path / "whole", config)
+
+    def die() -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        train(tmp_path / "run", config, stream=stop_at(1, die))
+    state = Run.open(tmp_path / "run").state()
+    assert state is not None
+    assert state["at"]["step"] == 0
+    assert_same(whole, train(tmp_path / "run", config, model=model(seed=5), resume=True))
 
 
 KILLED = """
@@ -265,6 +288,92 @@ def test_another_training_is_not_resumed(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             train(folder, resume=True, **options)
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(folder, dataclasses.replace(SHORT, epochs=2))
+    written = json.loads((folder / "config.json").read_text())
+    for name in ("rotate", "weight_decay", "warm_up_epochs", "loss"):
+        del written["training"][name]
+    del written["model"]["config"]["norm_softening"]
+    (folder / "config.json").write_text(json.dumps(written))
+    assert Run.open(folder).config == dataclasses.replace(SHORT, epochs=2)
+    with pytest.raises(ValueError, match="training's rotate is True, was False"):
+        train(folder, dataclasses.replace(SHORT, rotate=True), model=model(norm_softening=0.0), resume=True)
+    longer = train(folder, model=model(norm_softening=0.0), resume=True)
+    assert longer.outcome is not None
+    assert longer.outcome.step == STEPS
+
+
+# Rotations and two stages
+
+
+def turned(frames: list[ase.Atoms]) -> list[ase.Atoms]:
+    """The same molecules and labels, each in another orientation."""
+    rotations = Rotation.from_quat(np.random.default_rng(7).normal(size=(len(frames), 4))).as_matrix()
+    found = []
+    for frame, rotation in zip(frames, rotations, strict=True):
+        atoms = frame.copy()
+        atoms.positions = frame.positions @ rotation.T
+        energy, forces = frame.get_potential_energy(), frame.get_forces() @ rotation.T
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        found.append(atoms)
+    return found
+
+
+def test_training_frames_are_turned_and_validation_frames_are_not(tmp_path: Path) -> None:
+    still = {"learning_rate": 1e-30, "final_learning_rate": 1e-30}
+    one_step = {"epochs": 3, "batch_size": 14}
+    config = dataclasses.replace(SHORT, rotate=True, **one_step, **still)
+    losses = {}
+    for name, start in (("lorem", model()), ("allscaip", directed())):
+        run = train(tmp_path / name, config, model=start)
+        assert len({loss for _, loss in validations(run)}) == 1, "a model that stands still is judged alike"
+        losses[name] = np.array([row["loss"] for row in run.metrics.since(0) if "loss" in row])
+    assert np.ptp(losses["lorem"]) < 1e-9 * losses["lorem"][0], "an invariant model sees no difference"
+    assert np.ptp(losses["allscaip"]) > 1e-4 * losses["allscaip"][0], "a model that is not, does"
+
+
+TINY = {"n_features": 16, "n_heads": 2, "n_radial": 16, "frequencies": (3, 2, 1, 1, 1)}
+
+
+def directed(**config: Any) -> Potential:
+    """AllScAIP, which is not rotation invariant, as small as its parts allow."""
+    torch.manual_seed(0)
+    return build("allscaip", "tiny", **{**TINY, **config})
+
+
+def test_rotations_teach_a_model_what_turned_structures_are(tmp_path: Path) -> None:
+    """All training molecules lie in one plane; what is validated is turned."""
+    config = dataclasses.replace(SHORT, epochs=15, learning_rate=5e-3, precision="float32")
+    errors, spreads = {}, {}
+    for rotate in (False, True):
+        learnt = directed(direct_forces=True)
+        train(tmp_path / str(rotate), dataclasses.replace(config, rotate=rotate), model=learnt)
+        errors[rotate] = evaluate(learnt, turned(VALIDATION)).numbers["forces_rmse_meV_per_A"]
+        spreads[rotate] = rotation_error(learnt, VALIDATION).relative_forces
+    assert errors[True] < 0.9 * errors[False]
+    assert spreads[True] < 0.8 * spreads[False]
+
+
+def test_direct_forces_first_then_the_gradient_of_the_energy(tmp_path: Path) -> None:
+    """The second stage begins with the energies of the first and ends with forces that are their gradient."""
+    first = dataclasses.replace(SHORT, epochs=15, learning_rate=5e-3, precision="float32", loss="absolute")
+    direct = directed(direct_forces=True)
+    run = train(tmp_path / "direct", first, model=direct)
+    errors = [
+        row["validation_forces_mae_meV_per_A"] for row in run.metrics.since(0) if "validation_loss" in row
+    ]
+    assert min(errors) < 0.5 * errors[0], "direct forces are learned"
+    tuned = build_from(run.folder / "best.safetensors", direct_forces=False)
+    assert predict(tuned, VALIDATION[0]).energy == predict(direct, VALIDATION[0]).energy
+    before = evaluate(tuned, VALIDATION).numbers["forces_mae_meV_per_A"]
+    second = dataclasses.replace(first, epochs=8, learning_rate=4e-3, loss="squared")
+    train(tmp_path / "conservative", second, model=tuned)
+    assert evaluate(tuned, VALIDATION).numbers["forces_mae_meV_per_A"] < 0.9 * before
+    hessian = influence(tuned, VALIDATION[0])
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-4 * hessian.max())
 
 
 # Ending
@@ -436,6 +545,9 @@ def test_the_config_makes_the_round_trip_through_json() -> None:
         ({"batch_size": "8"}, "batch_size is '8'; expected a number"),
         ({"optimizer": "adma"}, r"optimizer is 'adma'; expected one of \('adam', 'lamb'\)"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0; expected less than 1"),
+        ({"rotate": 1}, "rotate is 1; expected True or False"),
+        ({"loss": "huber"}, r"loss is 'huber'; expected one of \('squared', 'absolute'\)"),
+        ({"optimizer": "lamb", "weight_decay": 0.1}, "weight_decay goes with optimizer 'adam'"),
         ({"energy_weight": 0, "forces_weight": 0}, "are all 0"),
         ({"learning_rat": 0.1}, "no setting 'learning_rat'. Did you mean 'learning_rate'"),
     ],
@@ -453,6 +565,31 @@ def test_schedules_start_and_end_where_they_should() -> None:
         middle = {"linear": 5.05e-4, "cosine": 5.05e-4, "exponential": 1e-4}[schedule]
         assert config.learning_rate_at(60) == pytest.approx(middle)
     assert TrainingConfig(schedule="constant").learning_rate_at(99) == 1e-3
+
+
+def test_a_warm_up_rises_from_a_fifth_and_then_falls() -> None:
+    config = TrainingConfig(
+        epochs=100, warm_up_epochs=5, constant_epochs=0, schedule="cosine", learning_rate=8e-4
+    )
+    rates = [config.learning_rate_at(epoch) for epoch in (0, 2.5, 5)]
+    assert rates == pytest.approx([1.6e-4, 4.8e-4, 8e-4])
+    assert config.learning_rate_at(52.5) == pytest.approx(4e-4, rel=0.01)
+    assert config.learning_rate_at(100) == pytest.approx(1e-6)
+    held = TrainingConfig(epochs=100, warm_up_epochs=5, constant_epochs=20, learning_rate=8e-4)
+    assert held.learning_rate_at(1) == pytest.approx(8e-4 * (0.2 + 0.8 / 5))
+    assert held.learning_rate_at(5) == held.learning_rate_at(20) == 8e-4
+    short = TrainingConfig(epochs=2, warm_up_epochs=5, constant_epochs=0)
+    assert short.learning_rate_at(1) == pytest.approx(1e-3 * (0.2 + 0.8 / 5))
+
+
+def test_an_absolute_loss_is_told_as_such(tmp_path: Path) -> None:
+    trained = model()
+    run = train(tmp_path / "run", dataclasses.replace(SHORT, loss="absolute"), model=trained)
+    errors = evaluate(trained, VALIDATION)
+    assert errors.forces is not None
+    lengths = np.linalg.norm((errors.forces.predicted - errors.forces.reference).reshape(-1, 3), axis=1)
+    assert run.outcome is not None
+    assert run.outcome.best_loss == pytest.approx(0.5 * errors.energy.mae + 0.5 * lengths.mean())  # type: ignore[union-attr]
 
 
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path: Path) -> None:

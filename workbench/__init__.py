@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workbench.analysis import drift as drift
     from workbench.calculator import Calculator as Calculator
+    from workbench.checkpoint import build_from as build_from
     from workbench.checkpoint import load as load
     from workbench.checkpoint import save as save
     from workbench.dynamics import run_md as run_md
@@ -35,6 +36,7 @@ _ROOM = {
     "Stream": "stream",
     "TrainingConfig": "runs",
     "build": "models",
+    "build_from": "checkpoint",
     "drift": "analysis",
     "evaluate": "evaluation",
     "fit": "training",
@@ -54,6 +56,7 @@ __all__ = [
     "TrainingConfig",
     "__version__",
     "build",
+    "build_from",
     "drift",
     "evaluate",
     "fit",

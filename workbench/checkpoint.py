@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 from dataclasses import asdict
@@ -20,8 +21,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from workbench.models import MODELS, Potential
+from workbench.models import MODELS, Potential, build
 
+log = logging.getLogger("workbench")
 FORMAT = "longrange-workbench checkpoint 1"
 UNITS = {"energy": "eV", "length": "Å"}
 
@@ -78,6 +80,39 @@ def load(path: str | Path) -> Potential:
             )
     model.load_state_dict(tensors)
     return model.eval()
+
+
+def build_from(trained: Potential | str | Path, **config: Any) -> Potential:
+    """A new model that is otherwise configured and begins with the weights of a trained one, for `fit` to go on with.
+
+    trained   the model, or its checkpoint; it stays as it is
+    config    what is to differ, by the names in the model's Config
+
+    >>> model = build_from("runs/direct/best.safetensors", direct_forces=False)   # doctest: +SKIP
+
+    Weights of equal name and shape are copied, with the per-element baseline and the known elements; the rest of the
+    new model starts at random. What starts so, and what has no place in it, is told to the log "workbench".
+
+    Raises ValueError when no weight fits, or as `build` and `load` do.
+    """
+    source = trained if isinstance(trained, Potential) else load(trained)
+    model = build(source.name, **{**asdict(source.config), **config}).to(source.device, source.dtype)
+    old, new = dict(source.named_parameters()), dict(model.named_parameters())
+    shared = [name for name in new if name in old and new[name].shape == old[name].shape]
+    if not shared:
+        raise ValueError(
+            f"no weight of this {source.name} fits the new configuration {config}; change less, or train a new model"
+        )
+    with torch.no_grad():
+        for name in shared:
+            new[name].copy_(old[name])
+        model.baseline.copy_(source.baseline)
+        model.known.copy_(source.known)
+    for what, all_names in (("start at random", new), ("have no place in it", old)):
+        if names := sorted(all_names.keys() - set(shared)):
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            log.warning("weights that %s: %s%s", what, ", ".join(names[:8]), more)
+    return model
 
 
 def facts(path: str | Path) -> dict[str, str]:

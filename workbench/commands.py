@@ -62,6 +62,12 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the model, listed below"
     )
     parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="RUN_OR_CHECKPOINT",
+        help="begin with the weights of this trained model (of a run: its best), changed by --set",
+    )
+    parser.add_argument(
         "--validation",
         metavar="DATA",
         help="a file, a data set by name, a fraction (0.1) or a number of the frames (100) "
@@ -107,7 +113,9 @@ def train(args: argparse.Namespace) -> Answer:
     config = TrainingConfig.of({**before.get("training", {}), **asked})
     train, validation, origin = _parts(args, config.seed)
     torch.manual_seed(config.seed)  # of the first weights
-    if before and not (args.model or args.preset or args.set):
+    if args.source:
+        model = _continued(args)
+    elif before and not (args.model or args.preset or args.set):
         model = build(before["model"]["name"], **before["model"]["config"])
     else:
         name = args.model or "lorem"
@@ -117,6 +125,22 @@ def train(args: argparse.Namespace) -> Answer:
     if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))):
         return Answer({}, "")  # one of the processes of torchrun or srun speaks for all
     return _trained(run, model, {"train": len(train), "validation": len(validation), "split": origin})
+
+
+def _continued(args: argparse.Namespace) -> Potential:
+    """A model with the weights of --from and the settings of --set."""
+    from workbench.checkpoint import build_from
+
+    source = flags.trained(args.source)
+    if args.preset:
+        raise ValueError(
+            f"--preset {args.preset}: the settings come from --from {args.source}; change some by --set"
+        )
+    if args.model not in (None, source.name):
+        raise ValueError(
+            f"--model {args.model}: {args.source} holds the model {source.name}. Leave --model out"
+        )
+    return build_from(source, **flags.settings(args.set, type(source.config)))
 
 
 def _trained(run: Run, model: Potential, data: Mapping[str, Any]) -> Answer:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 from ase.stress import voigt_6_to_full_3x3_stress
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from workbench import graphs, structures
@@ -27,6 +28,25 @@ class Batch:
         str, Tensor
     ]  # "energy" (n_structures,) eV, "forces" (n_atoms, 3), "stress" (n_structures, 3, 3)
     counts: Mapping[str, int]  # label components in the whole step: here and on all other devices
+
+    def turned(self, rotations: np.ndarray) -> Batch:
+        """Every structure turned with its labels; the pairs stay as they are.
+
+        rotations   (n_structures, 3, 3) orthogonal; a column vector x turns to rotation @ x
+        """
+        of_structure = torch.from_numpy(rotations).to(self.graph.positions)
+        of_atom = of_structure[self.graph.structure_index]
+        graph = replace(
+            self.graph,
+            positions=(of_atom @ self.graph.positions.unsqueeze(2)).squeeze(2),
+            cell=self.graph.cell @ of_structure.transpose(1, 2),
+        )
+        labels = dict(self.labels)
+        if "forces" in labels:
+            labels["forces"] = (of_atom @ labels["forces"].unsqueeze(2)).squeeze(2)
+        if "stress" in labels:
+            labels["stress"] = of_structure @ labels["stress"] @ of_structure.transpose(1, 2)
+        return replace(self, graph=graph, labels=labels)
 
     def to(self, device: torch.device | str) -> Batch:
         labels = {name: label.to(device, non_blocking=True) for name, label in self.labels.items()}
@@ -159,6 +179,7 @@ class Batches:
     dataset      the frames
     batch_size   frames per step, over all devices
     seed         None keeps the frames in order
+    rotate       turn every frame at random, by a rotation that follows from seed, step and frame
     start, stop  steps, counted over all epochs; stop=None is the end of the first epoch
     rank, world  which device this is, of how many
     """
@@ -169,6 +190,7 @@ class Batches:
         batch_size: int,
         *,
         seed: int | None = None,
+        rotate: bool = False,
         start: int = 0,
         stop: int | None = None,
         rank: int = 0,
@@ -177,6 +199,7 @@ class Batches:
         self.dataset = dataset
         self.steps_per_epoch = -(-len(dataset) // batch_size)
         self.seed = seed
+        self.rotate = rotate
         self.start = start
         self.stop = self.steps_per_epoch if stop is None else stop
         self.rank = rank
@@ -201,7 +224,14 @@ class Batches:
                 number, steps = epoch, self.epoch(epoch)
             frames = steps[place]
             if len(mine := frames[self.rank :: self.world]):
-                yield self.dataset.batch(mine, frames)
+                batch = self.dataset.batch(mine, frames)
+                yield batch.turned(self._rotations(step, mine)) if self.rotate else batch
+
+    def _rotations(self, step: int, frames: np.ndarray) -> np.ndarray:
+        """(n_frames, 3, 3) | uniform over all rotations."""
+        # The last number keeps these apart from the order of the frames, drawn from [seed, epoch].
+        quaternions = [np.random.default_rng([self.seed or 0, step, f, 1]).normal(size=4) for f in frames]
+        return Rotation.from_quat(quaternions).as_matrix()
 
 
 def for_lightning(batches: Batches) -> Any:

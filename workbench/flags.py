@@ -38,13 +38,15 @@ def add_flags(parser: argparse._ActionsContainer, owner: Any, names: Sequence[st
         default = parameters[name].default
         shown = "" if default in (None, inspect.Parameter.empty) else f" [{default}]"
         kind = _kind(types[name])
+        form: dict[str, Any] = {"type": kind, "metavar": {int: "N", float: "X"}.get(kind, "WORD")}
+        if kind is bool:
+            form = {"action": argparse.BooleanOptionalAction}
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=name,
             default=argparse.SUPPRESS,
-            type=kind,
-            metavar={int: "N", float: "X"}.get(kind, "WORD"),
             help=(meaning + shown).replace("%", "%%"),
+            **form,
         )
 
 
@@ -73,9 +75,9 @@ def described(owner: Any, names: Sequence[str]) -> dict[str, str]:
 
 
 def _kind(annotation: Any) -> type:
-    """The type in which a flag's word is read: of "float | None", float."""
+    """The type in which a flag's word is read: of "float | None", float. A bool has no word."""
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
-    return kinds[0] if kinds[0] in (int, float) else str
+    return kinds[0] if kinds[0] in (int, float, bool) else str
 
 
 def settings(words: Sequence[str], config: type) -> dict[str, Any]:
@@ -206,23 +208,25 @@ def model(args: argparse.Namespace) -> Potential:
     """The trained model that the arguments of `add_model` name, on its device."""
     import torch
 
-    from workbench import checkpoint
-    from workbench.official import load_lorem
-    from workbench.runs import Run
-
-    path = Path(args.model)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no run and no checkpoint {path}. Train one with workbench train")
-    if (path / "model" / "model.msgpack").is_file():
-        found: Potential = load_lorem(path)
-    elif path.is_dir():
-        found = Run.open(path).model(args.which)
-    else:
-        found = checkpoint.load(path)
+    found = trained(args.model, args.which)
     if args.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no NVIDIA GPU here; use --device cpu")
     found.to("cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu")
     return found.to(getattr(torch, args.precision)) if args.precision else found
+
+
+def trained(name: str | Path, which: str = "best") -> Potential:
+    """The model in the folder of a run, a checkpoint, or a checkpoint folder of lorem-jax."""
+    from workbench import checkpoint
+    from workbench.official import load_lorem
+    from workbench.runs import Run
+
+    path = Path(name)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no run and no checkpoint {path}. Train one with workbench train")
+    if (path / "model" / "model.msgpack").is_file():
+        return load_lorem(path)
+    return Run.open(path).model(which) if path.is_dir() else checkpoint.load(path)
 
 
 def one_line(facts: Mapping[str, Any]) -> str:

@@ -18,6 +18,8 @@ QUANTITIES = {
     "forces": "forces_{}_meV_per_A",
     "stress": "stress_{}_meV_per_A3",
 }
+# Numbers in one residual of each: the length of these is what an absolute loss sums.
+COMPONENTS = {"energy": 1, "forces": 3, "stress": 9}
 
 
 def residuals(predicted: Properties, labels: Mapping[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
@@ -42,30 +44,46 @@ def residuals(predicted: Properties, labels: Mapping[str, Tensor], sizes: Tensor
 
 
 def loss(
-    residuals: Mapping[str, Tensor], weights: Mapping[str, float], counts: Mapping[str, int] | None = None
+    residuals: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    counts: Mapping[str, int] | None = None,
+    kind: str = "squared",
 ) -> Tensor:
-    r"""w_E mean (ΔE / N)^2 + w_F mean ΔF^2 + w_S mean Δσ^2, means over structures and components.
+    r"""How far off a prediction is, as one number to make small.
 
+    kind        "squared":  w_E mean (ΔE / N)^2 + w_F mean ΔF^2 + w_S mean Δσ^2, means over structures and components
+                "absolute": w_E mean |ΔE| / N + w_F mean |ΔF_i| + w_S mean |Δσ|, means over structures and atoms of the
+                length of the whole error: of a force vector, and of the nine components of a stress
     residuals   as `residuals` returns them
     weights     quantity -> weight; those without residuals do not count
-    counts      quantity -> how many residuals the means are taken over, when more than these take part in the
+    counts      quantity -> how many components the means are taken over, when more than these take part in the
                 step (other devices hold the rest); None: just these
     returns     scalar
     The components of the stress are all nine, so that the loss does not change when the structure turns.
-    Rumiantsev, Langer et al., TMLR 2026 (arXiv:2507.19382), Appendix D, for energy and forces.
+    Squared: Rumiantsev, Langer et al., TMLR 2026 (arXiv:2507.19382), Appendix D, for energy and forces. Absolute: what
+    AllScAIP is trained with (arXiv:2603.06567), except that its code sums the stress component by component.
     """
-    terms = [
-        weights[quantity] * residual.square().sum() / (counts[quantity] if counts else residual.numel())
-        for quantity, residual in residuals.items()
-        if weights.get(quantity, 0.0) > 0
-    ]
+    terms = []
+    for quantity, residual in residuals.items():
+        if weights.get(quantity, 0.0) > 0:
+            count = counts[quantity] if counts else residual.numel()
+            total = residual.square().sum()
+            if kind == "absolute":
+                total = COMPONENTS[quantity] * _lengths(residual).sum()
+            terms.append(weights[quantity] * total / count)
     if not terms:
         raise ValueError(f"no loss: weights are {dict(weights)} and residuals are of {sorted(residuals)}")
     return torch.stack(terms).sum()
 
 
+def _lengths(residual: Tensor) -> Tensor:
+    """(n,) | of the error of each structure's energy, each atom's force or each structure's stress."""
+    return torch.linalg.vector_norm(residual.flatten(1) if residual.ndim > 1 else residual[:, None], dim=1)
+
+
 def sums(residuals: Mapping[str, Tensor]) -> Tensor:
-    """(n_quantities, 3) | count, sum of |residual| and sum of residual^2 of each quantity, in double precision.
+    """(n_quantities, 4) | count, sum of |residual|, sum of residual^2 and sum of the lengths of whole errors (of a
+    force vector, say) of each quantity, in double precision.
 
     Such sums add: over batches, and over devices. Rows are in the order of `residuals`. Not differentiable.
     """
@@ -73,18 +91,28 @@ def sums(residuals: Mapping[str, Tensor]) -> Tensor:
     for residual in residuals.values():
         residual = residual.detach().double()
         count = residual.new_tensor(residual.numel())
-        rows.append(torch.stack([count, residual.abs().sum(), residual.square().sum()]))
+        absolute, squared = residual.abs().sum(), residual.square().sum()
+        rows.append(torch.stack([count, absolute, squared, _lengths(residual).sum()]))
     return torch.stack(rows)
+
+
+def mean_loss(sums: Tensor, weights: Mapping[str, float], kind: str = "squared") -> float:
+    """The `loss` over everything that went into `sums`, whose rows are in the order of `weights`."""
+    value = 0.0
+    for (quantity, weight), (count, _, squared, lengths) in zip(weights.items(), sums.tolist(), strict=True):
+        total = COMPONENTS[quantity] * lengths if kind == "absolute" else squared
+        value += weight * total / count
+    return value
 
 
 def errors(sums: Tensor, quantities: tuple[str, ...]) -> dict[str, float]:
     """MAE and RMSE of each quantity under their full names, e.g. `forces_mae_meV_per_A`.
 
-    sums         (n_quantities, 3) as `sums` returns it, perhaps added up
+    sums         (n_quantities, 4) as `sums` returns it, perhaps added up
     quantities   the names of its rows
     """
     named = {}
-    for quantity, (count, absolute, squared) in zip(quantities, sums.tolist(), strict=True):
+    for quantity, (count, absolute, squared, _) in zip(quantities, sums.tolist(), strict=True):
         named[QUANTITIES[quantity].format("mae")] = 1000 * absolute / count
         named[QUANTITIES[quantity].format("rmse")] = 1000 * (squared / count) ** 0.5
     return named

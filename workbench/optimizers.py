@@ -1,4 +1,4 @@
-"""What moves the weights and is not in torch: LAMB, and an average of the weights that begins short."""
+"""What moves the weights: Adam with its decay, LAMB, and an average of the weights that begins short."""
 
 from __future__ import annotations
 
@@ -56,6 +56,30 @@ class Lamb(torch.optim.Optimizer):
                 ratio = torch.where((size > 0) & (length > 0), size / length, 1.0)
                 weight.sub_(update.mul_(ratio * group["lr"]))
         return value
+
+
+def adam(model: nn.Module, weight_decay: float = 0.0) -> torch.optim.Adam:
+    """Adam; with a weight decay, the decoupled one of AdamW: every step takes w <- (1 - lr * weight_decay) w.
+
+    Matrices decay (the `weight` of a layer, with two axes or more). Biases, norms, learned scales and embeddings do
+    not, nor do tables with a row for every element: a row whose element no frame of a step has would fade away.
+
+    Loshchilov, Hutter, ICLR 2019 (arXiv:1711.05101), Algorithm 2.
+    """
+    weights = list(model.parameters())
+    if not weight_decay:  # one group, as in the states of older runs
+        return torch.optim.Adam(weights, fused=True)
+    decaying = [
+        weight
+        for module in model.modules()
+        if not isinstance(module, nn.Embedding)
+        for name, weight in module.named_parameters(recurse=False)
+        if name == "weight" and weight.ndim > 1
+    ]
+    chosen = set(map(id, decaying))
+    others = [weight for weight in weights if id(weight) not in chosen]
+    groups: list[dict[str, Any]] = [{"params": decaying, "weight_decay": weight_decay}, {"params": others}]
+    return torch.optim.Adam(groups, fused=True, decoupled_weight_decay=True)
 
 
 def average(model: nn.Module, decay: float) -> AveragedModel:

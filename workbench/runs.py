@@ -32,10 +32,12 @@ from workbench.stream import Stream
 
 CHOICES = {
     "optimizer": ("adam", "lamb"),
+    "loss": ("squared", "absolute"),
     "schedule": ("linear", "cosine", "exponential", "constant"),
     "device": ("auto", "cpu", "cuda"),
     "precision": ("float32", "float64"),
 }
+WARM_UP_FROM = 0.2  # of the learning rate, where a warm-up begins
 # Settings that may differ when a run is resumed; any other would make the steps already taken another training's.
 MAY_CHANGE = {"epochs", "patience", "max_minutes", "save_every_minutes", "device"}
 
@@ -46,14 +48,22 @@ class TrainingConfig:
 
     epochs               passes over the training frames
     batch_size           frames per step, over all devices
-    learning_rate        at the start
+    learning_rate        its largest value
     optimizer            "adam" or "lamb" (LAMB suits large batches)
-    schedule             from `constant_epochs` on to the last: "linear", "cosine" or "exponential" fall to
-                         `final_learning_rate`, "constant" does not
-    energy_weight        of the mean squared error per atom, (eV/atom)^2; 0 leaves the energies out
-    forces_weight        of the mean squared error of a force component, (eV/Å)^2; 0 leaves the forces out
-    stress_weight        of the mean squared error of a stress component, (eV/Å^3)^2, a small number: where stresses
-                         are learned 1000 is ordinary; 0 leaves the stress out
+    weight_decay         decay of the weight matrices in each step, in parts of the learning rate, which makes Adam
+                         AdamW; 0 is off
+    warm_up_epochs       epochs over which the learning rate rises to `learning_rate` from a fifth of it; 0 is off
+    schedule             from `constant_epochs` (counted from the start, warm-up included) on to the last: "linear",
+                         "cosine" or "exponential" fall to `final_learning_rate`, "constant" does not
+    loss                 "squared": mean squared errors. "absolute": mean lengths of the errors (|ΔE| per atom, the
+                         norm of the error of each atom's force), which a few bad labels sway less
+    energy_weight        of the error per atom, (eV/atom)^2 or eV/atom; 0 leaves the energies out
+    forces_weight        of the error of a force component, (eV/Å)^2, or of a force vector, eV/Å; 0 leaves the forces
+                         out
+    stress_weight        of the error of a stress component, (eV/Å^3)^2, a small number: where stresses are learned
+                         1000 is ordinary (absolute: of the whole stress, eV/Å^3); 0 leaves the stress out
+    rotate               turn every training structure at random at each step, with its labels: for models that are
+                         not rotation invariant; the others learn nothing from it
     ema_decay            average the weights over about 1 / (1 - ema_decay) steps, and validate and keep the
                          average; 0 is off
     gradient_clip        longest gradient; longer ones are scaled down to it; 0 is off
@@ -61,7 +71,7 @@ class TrainingConfig:
     patience             stop after this many validations without a better one; 0 is off
     max_minutes          stop after this time of computing; 0 is off
     save_every_minutes   how much work a killed run may lose; 0 saves at every step
-    seed                 of the order of the frames
+    seed                 of the order of the frames and of their rotations
     device               "auto" takes the GPU where there is one
     precision            "float32", or "float64" at half the speed or less
     """
@@ -70,12 +80,16 @@ class TrainingConfig:
     batch_size: int = 8
     learning_rate: float = 1e-3
     optimizer: str = "adam"
+    weight_decay: float = 0.0
+    warm_up_epochs: float = 0.0
     schedule: str = "linear"
     constant_epochs: float = 10
     final_learning_rate: float = 1e-6
+    loss: str = "squared"
     energy_weight: float = 0.5
     forces_weight: float = 0.5
     stress_weight: float = 0.0
+    rotate: bool = False
     ema_decay: float = 0.0
     gradient_clip: float = 0.0
     validate_every: int = 1
@@ -92,6 +106,9 @@ class TrainingConfig:
             if field.name in CHOICES:
                 if value not in CHOICES[field.name]:
                     raise ValueError(f"{field.name} is {value!r}; expected one of {CHOICES[field.name]}")
+            elif field.type == "bool":
+                if not isinstance(value, bool):
+                    raise ValueError(f"{field.name} is {value!r}; expected True or False")
             elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"{field.name} is {value!r}; expected a number")
             elif value < 0:
@@ -103,6 +120,8 @@ class TrainingConfig:
                 raise ValueError(f"{name} is 0; expected more")
         if self.ema_decay >= 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; expected less than 1, for example 0.999")
+        if self.weight_decay and self.optimizer == "lamb":
+            raise ValueError("weight_decay goes with optimizer 'adam'; LAMB has none here. Set it to 0")
         if not self.weights:
             raise ValueError(
                 "energy_weight, forces_weight and stress_weight are all 0; at least one must not be"
@@ -116,10 +135,13 @@ class TrainingConfig:
 
     def learning_rate_at(self, epoch: float) -> float:
         """The learning rate after so many epochs, whole or not."""
-        falling = self.epochs - self.constant_epochs
-        if self.schedule == "constant" or falling <= 0 or epoch <= self.constant_epochs:
+        if epoch < self.warm_up_epochs:
+            return self.learning_rate * (WARM_UP_FROM + (1 - WARM_UP_FROM) * epoch / self.warm_up_epochs)
+        constant_to = max(self.constant_epochs, self.warm_up_epochs)
+        falling = self.epochs - constant_to
+        if self.schedule == "constant" or falling <= 0 or epoch <= constant_to:
             return self.learning_rate
-        done = min((epoch - self.constant_epochs) / falling, 1.0)
+        done = min((epoch - constant_to) / falling, 1.0)
         first, last = self.learning_rate, self.final_learning_rate
         if self.schedule == "linear":
             return first + done * (last - first)
@@ -236,20 +258,27 @@ class Run:
         asked = {"model": {"name": model.name, "config": asdict(model.config)}, "training": asdict(config)}
         asked = json.loads(json.dumps(asked))
         if begun:
-            run._refuse_another(asked, data)
+            # What a run begun before a setting existed was trained with.
+            defaults = {"model": asdict(type(model.config)()), "training": asdict(TrainingConfig())}
+            run._refuse_another(asked, json.loads(json.dumps(defaults)), data)
             (run.folder / "outcome.json").unlink(missing_ok=True)
         run._write("versions.json", checkpoint.versions())
         run._write("data.json", data)
         run._write("config.json", asked)
         return run
 
-    def _refuse_another(self, asked: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]) -> None:
+    def _refuse_another(
+        self, asked: Mapping[str, Any], defaults: Mapping[str, Any], data: Mapping[str, Mapping[str, Any]]
+    ) -> None:
         before = self._read("config.json")
         differences = []
         if asked["model"]["name"] != before["model"]["name"]:
             differences.append(f"the model is {asked['model']['name']}, was {before['model']['name']}")
-        for part, said in (("model", asked["model"]["config"]), ("training", asked["training"])):
-            was = before[part]["config"] if part == "model" else before[part]
+        for part, said, was in (
+            ("model", asked["model"]["config"], before["model"]["config"]),
+            ("training", asked["training"], before["training"]),
+        ):
+            was = {**defaults[part], **was}
             differences += [
                 f"the {part}'s {name} is {said.get(name)}, was {was.get(name)}"
                 for name in sorted(said.keys() | was.keys())

@@ -25,10 +25,10 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from workbench.dataset import Batch, Batches, GraphDataset, check_pair, for_lightning
 from workbench.jobs import Control
-from workbench.losses import errors, loss, residuals, sums
+from workbench.losses import errors, loss, mean_loss, residuals, sums
 from workbench.metrics import Report, memory_GB
 from workbench.models.contract import Potential
-from workbench.optimizers import Lamb, average
+from workbench.optimizers import Lamb, adam, average
 from workbench.predict import properties
 from workbench.runs import Run, Standing, TrainingConfig, fingerprint
 from workbench.signals import signals_stop
@@ -72,6 +72,14 @@ def fit(
     resume              continue the run in `folder` from its last saved state, to the digit; begin it if none is there
     progress            one line with the errors and the time left
 
+    Two stages, where the model can give forces directly: first those, which are cheap to train, then a model of the
+    same weights whose forces are the gradient of its energy. The second gets a smaller learning rate.
+
+    >>> direct = build("allscaip", "tiny", direct_forces=True)    # doctest: +SKIP
+    >>> first = fit(direct, train, validation, config, folder="runs/direct")    # doctest: +SKIP
+    >>> model = build_from(first.folder / "best.safetensors", direct_forces=False)    # doctest: +SKIP
+    >>> fit(model, train, validation, gentler, folder="runs/conservative")    # doctest: +SKIP
+
     Works unchanged under torchrun and srun: every process takes its share of each batch. Run it in the background
     with `jobs.start(fit, model, train, validation, config, folder=...)`.
 
@@ -85,7 +93,9 @@ def fit(
     training = GraphDataset(train, model.cutoff, quantities, "the training data")
     held_out = GraphDataset(validation, model.cutoff, quantities, "the validation data")
     check_pair(training, held_out, model.periodic, config.batch_size, world)
-    batches = Batches(training, config.batch_size, seed=config.seed, rank=rank, world=world)
+    batches = Batches(
+        training, config.batch_size, seed=config.seed, rotate=config.rotate, rank=rank, world=world
+    )
     held_out_batches = Batches(held_out, config.batch_size, rank=rank, world=world)
     data = {"train": fingerprint(train), "validation": fingerprint(validation)}
     run = Run.begin(folder, model, config, data, resume) if rank == 0 else Run(Path(folder))
@@ -179,10 +189,14 @@ class _Fitting(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         self.weights = list(self.model.parameters())  # collected once: walking through the modules takes time
         lamb = self.config.optimizer == "lamb"
-        self.optimizer = Lamb(self.weights) if lamb else torch.optim.Adam(self.weights, fused=True)
+        self.optimizer = Lamb(self.weights) if lamb else adam(self.model, self.config.weight_decay)
         if self._optimizer_state is not None:
             self.optimizer.load_state_dict(self._optimizer_state)
         return self.optimizer
+
+    def on_train_start(self) -> None:
+        if self.at.step == 0:
+            self.save()  # a run killed before its first step begins again with the very same weights
 
     def training_step(self, batch: Batch, index: int) -> None:
         """One step of the optimizer."""
@@ -193,7 +207,7 @@ class _Fitting(lightning.LightningModule):
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate
         difference = _residuals(self.model, batch, create_graph=True)
-        objective = loss(difference, self.config.weights, batch.counts)
+        objective = loss(difference, self.config.weights, batch.counts, self.config.loss)
         self.optimizer.zero_grad()
         # The loss is the sum over devices of their shares; the gradient they agree on is the mean.
         self.manual_backward(objective * self.world)
@@ -243,7 +257,7 @@ class _Fitting(lightning.LightningModule):
         everything = self._over_devices(torch.cat([numbers, wishes, sums.flatten()])).cpu()
         self._loss, self._norm, *asked = everything[:5].tolist()
         self._stop, self._late, self._due = (wish > 0 for wish in asked)
-        self._sums = everything[5:].reshape(-1, 3)
+        self._sums = everything[5:].reshape(-1, 4)
         if not (math.isfinite(self._loss) and math.isfinite(self._norm)):
             what = f"at step {self.at.step + 1} (epoch {self.epoch:.2f}) the loss is {self._loss}"
             raise Diverged(f"{what} and its gradient's length {self._norm}", self.config, self.run.folder)
@@ -277,13 +291,12 @@ class _Fitting(lightning.LightningModule):
         """Errors on the validation frames; the model is kept when its loss is the lowest so far."""
         weights, model = self.config.weights, self._kept
         model.eval()
-        total = torch.zeros(len(weights), 3, dtype=torch.float64, device=self.device)
+        total = torch.zeros(len(weights), 4, dtype=torch.float64, device=self.device)
         for batch in self.held_out:
             total += sums(_residuals(model, batch.to(self.device)))
         self.model.train()
         total = self._over_devices(total).cpu()
-        means = (total[:, 2] / total[:, 0]).tolist()
-        value = sum(weight * mean for weight, mean in zip(weights.values(), means, strict=True))
+        value = mean_loss(total, weights, self.config.loss)
         if not math.isfinite(value):
             what = f"at step {self.at.step} (epoch {self.epoch:.2f}) the validation loss is {value}"
             raise Diverged(what, self.config, self.run.folder)
