@@ -111,7 +111,7 @@ def test_a_turned_batch_is_what_turned_structures_would_give() -> None:
     assert turned.counts == batch.counts
 
 
-def test_rotations_follow_from_seed_step_and_frame() -> None:
+def test_rotations_follow_from_seed_and_step() -> None:
     data = dataset(11)
 
     def positions(**options: Any) -> list[torch.Tensor]:
@@ -131,7 +131,7 @@ def test_rotations_follow_from_seed_step_and_frame() -> None:
 
 def test_rotations_are_uniform_and_differ_at_every_step() -> None:
     batches = Batches(dataset(20), 20, seed=0, rotate=True)
-    turns = np.concatenate([batches._rotations(step, np.arange(20)) for step in range(200)])
+    turns = np.concatenate([batches._rotations(step, 20) for step in range(200)])
     np.testing.assert_allclose(np.linalg.det(turns), 1.0)
     n = len(np.unique(turns[:, 0, 0]))
     assert n == len(turns)

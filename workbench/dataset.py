@@ -179,7 +179,7 @@ class Batches:
     dataset      the frames
     batch_size   frames per step, over all devices
     seed         None keeps the frames in order
-    rotate       turn every frame at random, by a rotation that follows from seed, step and frame
+    rotate       turn every frame at random, by a rotation that follows from the seed, the step and its place there
     start, stop  steps, counted over all epochs; stop=None is the end of the first epoch
     rank, world  which device this is, of how many
     """
@@ -225,13 +225,15 @@ class Batches:
             frames = steps[place]
             if len(mine := frames[self.rank :: self.world]):
                 batch = self.dataset.batch(mine, frames)
-                yield batch.turned(self._rotations(step, mine)) if self.rotate else batch
+                if self.rotate:
+                    batch = batch.turned(self._rotations(step, len(frames))[self.rank :: self.world])
+                yield batch
 
-    def _rotations(self, step: int, frames: np.ndarray) -> np.ndarray:
-        """(n_frames, 3, 3) | uniform over all rotations."""
+    def _rotations(self, step: int, n_frames: int) -> np.ndarray:
+        """(n_frames, 3, 3) | of all frames of a step, whoever holds them; uniform over all rotations."""
         # The last number keeps these apart from the order of the frames, drawn from [seed, epoch].
-        quaternions = [np.random.default_rng([self.seed or 0, step, f, 1]).normal(size=4) for f in frames]
-        return Rotation.from_quat(quaternions).as_matrix()
+        draw = np.random.default_rng([self.seed or 0, step, 1])
+        return Rotation.from_quat(draw.normal(size=(n_frames, 4))).as_matrix()
 
 
 def for_lightning(batches: Batches) -> Any:
