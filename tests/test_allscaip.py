@@ -95,14 +95,14 @@ def test_without_distances_it_does_not_know_how_far_a_fragment_is() -> None:
 
 
 def largest_bend(found: Potential) -> float:
-    """Largest second difference of the energy as two waters part by 0.005 Å a time, while pairs stop to be neighbours."""
+    """Largest second difference of the energy as two waters part by 0.005 Å a time: pairs stop being neighbours."""
     apart = [water_pair(d) for d in np.arange(3.0, 7.0, 0.005)]
     energies = np.array([result.energy for result in predict(found, apart)])
     return np.abs(np.diff(energies, 2)).max()
 
 
-def test_the_smooth_bond_order_has_no_jumps_and_the_published_one_has() -> None:
-    smooth, published = largest_bend(model()), largest_bend(model(smooth_bond_order=False))
+def test_the_smooth_has_no_jumps_and_the_published_one_has() -> None:
+    smooth, published = largest_bend(model()), largest_bend(model(smooth=False))
     assert smooth < 1e-3
     assert published > 30 * smooth, "the published feature counts a neighbour fully as soon as it is one"
 

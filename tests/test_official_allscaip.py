@@ -34,8 +34,6 @@ META = json.loads(str(GOLDEN["meta"]))
 CHECKPOINT = Path(__file__).parent / "golden" / "allscaip_checkpoint"
 SMALL = META["config"]["NeAnNoSi"]
 CASES = sorted({tuple(key.split("/")[:2]) for key in GOLDEN if key.endswith("/float64/energy")})
-# fairchem ranks only the k + 20 nearest candidates; with k = 30 in dense water, that leaves out some that count.
-LIMITS = {("NeAnNoSi_k30", "water48"): 1e-6, ("NeAnNoSi_k30", "water48_dense"): 1e-6}
 
 
 def official_weights(variant: str) -> dict[str, Tensor]:
@@ -68,16 +66,14 @@ def deviations(variant: str, system: str, double: bool, reference: str) -> dict[
 
 @pytest.mark.parametrize(("variant", "system"), CASES)
 def test_in_double_precision_all_numbers_are_those_of_fairchem(variant: str, system: str) -> None:
-    limit = LIMITS.get((variant, system), 1e-12)
-    assert max(deviations(variant, system, double=True, reference="float64").values()) < limit
+    assert max(deviations(variant, system, double=True, reference="float64").values()) < 1e-12
 
 
 @pytest.mark.parametrize(("variant", "system"), CASES)
 def test_in_single_precision_all_numbers_are_those_of_fairchem(variant: str, system: str) -> None:
-    limit = max(1e-5, LIMITS.get((variant, system), 0.0))
-    assert max(deviations(variant, system, double=False, reference="float64").values()) < limit
+    assert max(deviations(variant, system, double=False, reference="float64").values()) < 1e-5
     # fairchem's own single precision is as far from its double precision as ours is.
-    assert max(deviations(variant, system, double=False, reference="float32").values()) < 2 * limit
+    assert max(deviations(variant, system, double=False, reference="float32").values()) < 2e-5
 
 
 def test_every_variant_says_what_it_has_to() -> None:
@@ -149,7 +145,7 @@ def test_the_medium_preset_is_the_released_model() -> None:
         **{"atten_name": "memory_efficient", "use_compile": False, "use_padding": False, "cutoff_radius": 6},
     }
     medium = AllScAIPConfig(**AllScAIP.presets["medium"])
-    assert allscaip_config(released) == replace(medium, smooth_bond_order=False)
+    assert allscaip_config(released) == replace(medium, smooth=False)
 
 
 def test_absent_settings_have_the_defaults_of_fairchem() -> None:
@@ -214,8 +210,8 @@ def test_weights_that_do_not_fit_are_refused() -> None:
 
 
 def test_a_model_that_fairchem_would_not_compute_is_not_given_to_it() -> None:
-    model = AllScAIP(replace(allscaip_config(SMALL), smooth_bond_order=True))
-    with pytest.raises(ValueError, match="smooth_bond_order=True, which fairchem does not know"):
+    model = AllScAIP(replace(allscaip_config(SMALL), smooth=True))
+    with pytest.raises(ValueError, match="smooth=True, which fairchem does not know"):
         allscaip_to_state_dict(model)
 
 

@@ -50,8 +50,8 @@ class AllScAIPConfig:
     all_to_all          attention between all atoms ("No"); False leaves it out: a local twin to compare with
     angular_bias        neighbourhood attention knows the angles between neighbours ("An")
     radial_bias         all-to-all attention knows distances ("Si")
-    smooth_bond_order   weigh neighbours by their envelope in the order parameters. The published False counts every
-                        neighbour fully, and the energy jumps when one comes or goes
+    smooth              neighbours come and go smoothly. The published False counts every neighbour fully in the order
+                        parameters and ranks only the n_neighbours + 20 nearest atoms, so that the energy jumps
     direct_forces       give forces by a head of their own, for pretraining; they are no gradient of the energy
     """
 
@@ -68,7 +68,7 @@ class AllScAIPConfig:
     all_to_all: bool = True
     angular_bias: bool = False
     radial_bias: bool = False
-    smooth_bond_order: bool = True
+    smooth: bool = True
     direct_forces: bool = False
 
     def __post_init__(self) -> None:
@@ -155,6 +155,7 @@ class AllScAIP(Potential):
         self.rotation_invariant = config.max_degree == 0 and not config.direct_forces
         self.size_consistent = not config.all_to_all
         d = config.n_features
+        self.known[N_ELEMENTS_KNOWN:] = False
         self.element = nn.Embedding(N_ELEMENTS_KNOWN, d)
         nn.init.uniform_(self.element.weight, -1e-3, 1e-3)
         self.order = dense(config.order_degree + 1, d)
@@ -185,6 +186,7 @@ class AllScAIP(Potential):
             graph.n_atoms,
             config.n_neighbours,
             config.cutoff,
+            None if config.smooth else config.n_neighbours + 20,
         )
         harmonics = self._harmonics(slots)
         geometry = _Geometry(slots, self._angles(harmonics), *self._everywhere(graph))
@@ -247,7 +249,7 @@ class AllScAIP(Potential):
     def _bond_order(self, slots: Slots, harmonics: list[Tensor]) -> Tensor:
         """(n_atoms, order_degree + 1) | Steinhardt's q_l, the atom itself counted as a neighbour without direction."""
         top = self.config.order_degree
-        smooth = self.config.smooth_bond_order
+        smooth = self.config.smooth
         weights = slots.log_envelope.exp() if smooth else (slots.members >= 0).to(self.dtype)
         weights = weights / weights.sum(1, keepdim=True)
         mean = (weights.unsqueeze(1) @ torch.cat(harmonics[: top + 1], dim=2)).squeeze(1)

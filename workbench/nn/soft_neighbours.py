@@ -35,6 +35,7 @@ def soft_neighbours(
     n_atoms: int,
     n_neighbours: int,
     cutoff: float,
+    n_ranked: int | None = None,
 ) -> Slots:
     """The neighbours of AllScAIP: pairs whose two soft ranks and distance are small at once.
 
@@ -43,13 +44,12 @@ def soft_neighbours(
     shifts               (n_pairs, 3)   whole cells, integers
     n_neighbours         about how many neighbours an atom has at most (k)
     cutoff               Å
+    n_ranked             rank only this many nearest atoms, the atom itself among them, as fairchem's
+                         `biknn_radius_graph` does with k + 20; None ranks all, and nothing jumps
 
     The soft rank of j seen from i counts the atoms nearer to i by a smooth step, i itself among them. With both ranks
     s, t and the distance d, a pair has the strength e = logsumexp(s/k, t/k, d/cutoff) at the sharpness 1/10, and is a
     neighbour pair while e < 1. Its envelope exp(-e^2 / (1 - e^2)) and all its derivatives vanish at e = 1.
-
-    fairchem's `biknn_radius_graph` ranks only the k + 20 nearest; here every atom that can matter is ranked. The two
-    agree unless more than k + 20 atoms lie within 0.8 Å beyond a neighbour.
     """
     with torch.no_grad():
         lengths = vectors.norm(dim=1)
@@ -59,7 +59,7 @@ def soft_neighbours(
     vectors = vectors[order]
     distances = vectors.norm(dim=1)
 
-    kept, ranks = _ranks(distances, receivers, place, n_atoms, n_neighbours, cutoff)
+    kept, ranks = _ranks(distances, receivers, place, n_atoms, n_neighbours, cutoff, n_ranked)
     receivers, senders, shifts = receivers[kept], senders[kept], shifts[kept]
     vectors, distances = vectors[kept], distances[kept]
     both, reverse = _reverse(receivers, senders, shifts, n_atoms)
@@ -82,23 +82,30 @@ def _place(receivers: Tensor, n_atoms: int) -> Tensor:
 
 
 def _ranks(
-    distances: Tensor, receivers: Tensor, place: Tensor, n_atoms: int, n_neighbours: int, cutoff: float
+    distances: Tensor,
+    receivers: Tensor,
+    place: Tensor,
+    n_atoms: int,
+    n_neighbours: int,
+    cutoff: float,
+    n_ranked: int | None,
 ) -> tuple[Tensor, Tensor]:
     """Which pairs may be neighbours, and their soft ranks. Pairs are sorted by receiver and distance."""
     width = int(place.max()) + 2 if len(place) else 2
     far = 100.0 * (cutoff + REACH)  # finite, so that no difference is undefined
     table = distances.new_full((n_atoms, width), far)
     table[:, 0] = 0.0  # the atom itself
-    table = table.index_put((receivers, place + 1), distances)
+    table = table.index_put((receivers, place + 1), distances)[:, :n_ranked]
     with torch.no_grad():
-        surely_nearer = torch.searchsorted(table, table - REACH, right=True)
+        surely_nearer = torch.searchsorted(table.contiguous(), table - REACH, right=True)
         candidate = ((surely_nearer < n_neighbours) & (table < cutoff))[:, 1:]
         n_candidates = int(candidate.sum(1).max())  # they are the first of each row
         farthest = torch.where(candidate, table[:, 1:], 0.0).amax(1, keepdim=True)
         n_counted = int((table < farthest + REACH).sum(1).max())
     differences = table[:, 1 : n_candidates + 1, None] - table[:, None, :n_counted]
     ranks = SoftStep.apply(differences / STEP_WIDTH).sum(2)
-    kept = torch.nonzero(candidate[receivers, place]).squeeze(1)
+    (kept,) = torch.nonzero(place < n_candidates, as_tuple=True)
+    kept = kept[candidate[receivers[kept], place[kept]]]
     return kept, ranks[receivers[kept], place[kept]]
 
 

@@ -130,7 +130,7 @@ def allscaip_config(backbone: Mapping[str, Any]) -> AllScAIPConfig:
         ours["frequencies"] = tuple(ours["frequencies"])
         for size in ("max_degree", "order_degree"):  # there, how many degrees
             ours[size] -= 1
-        return AllScAIPConfig(**ours, smooth_bond_order=False)
+        return AllScAIPConfig(**ours, smooth=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the checkpoint's settings make no AllScAIP: {error}") from error
 
@@ -197,10 +197,10 @@ def allscaip_to_state_dict(model: AllScAIP) -> dict[str, Tensor]:
 
     Raises ValueError for a model that fairchem's code would not compute: one with the smooth bond order.
     """
-    if model.config.smooth_bond_order:
+    if model.config.smooth:
         raise ValueError(
-            "the model has smooth_bond_order=True, which fairchem does not know: it would give other energies with the "
-            "same weights. Train with smooth_bond_order=False for a model to be used there"
+            "the model has smooth=True, which fairchem does not know: it would give other energies with the "
+            "same weights. Train with smooth=False for a model to be used there"
         )
     heads = {"energy": "output_heads.energyandforcehead.head.energy_ffn"}
     if model.config.direct_forces:
