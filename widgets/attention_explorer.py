@@ -98,10 +98,10 @@ class AttentionExplorer(Panel):
         self.threshold.tooltip = "Partners below this share of the atom's largest weight stay dark"
         self.order = ipywidgets.Dropdown(options=list(_ORDERS.items()), description="matrix by")
         widths = (
-            (self.layer, 330),
-            (self.head, 280),
-            (self.atom, 180),
-            (self.threshold, 300),
+            (self.layer, 400),
+            (self.head, 250),
+            (self.atom, 170),
+            (self.threshold, 400),
             (self.order, 390),
         )
         for control, width in widths:

@@ -163,6 +163,8 @@ class DistancePlot(Plot):
         largest = np.abs(weights).max(initial=0.0)
         self.signed = bool((weights < 0).any())
         self.floor = -np.inf if self.signed else self.FAINTEST * float(largest)
+        if (weights < self.floor).any():
+            words += " What is below a millionth of the largest weight stands at the lower edge."
         with self.figure.batch_update():
             behind, line = self.figure.data[0], self.figure.data[2]
             behind.x, behind.y, behind.customdata = distances, self._visible(weights), pairs.astype(np.int32)
@@ -179,11 +181,12 @@ class DistancePlot(Plot):
             front.name = name
 
     def _step(self, weights: np.ndarray) -> int | str | None:
-        """Numbers at 1, 2, 5 of every power of ten where these are few, else at the powers alone."""
+        """Numbers at the powers of ten; where these are few at 1, 2, 5 of each, or where plotly thinks fit."""
         positive = weights[weights > self.floor]
         if self.signed or positive.size == 0:
             return None
-        return "D2" if positive.max() < 200 * positive.min() else 1
+        span = positive.max() / positive.min()
+        return 1 if span > 200 else "D2" if span > 20 else None
 
     def _visible(self, weights: np.ndarray) -> np.ndarray:
         return np.maximum(weights, self.floor)
@@ -298,7 +301,7 @@ def _limits(weights: np.ndarray) -> tuple[float, float, bool]:
     if (weights < 0).any():
         return -largest, largest, False
     smallest = float(weights[weights > 0].min(initial=largest))
-    return float(np.clip(smallest, largest * 10.0**-_DECADES, largest / 10)), largest, True
+    return float(np.clip(smallest, largest * 10.0**-_DECADES, largest / 1.1)), largest, True
 
 
 def _logarithmic(low: float) -> list[tuple[float, str]]:
@@ -312,7 +315,9 @@ def _logarithmic(low: float) -> list[tuple[float, str]]:
 
 
 def _round_numbers(low: float, high: float) -> np.ndarray:
-    """1, 2 and 5 times the powers of ten between; the powers alone where they are many."""
+    """1, 2 and 5 times the powers of ten between; the powers alone where they are many; else three at even steps."""
+    if high / low < 10:
+        return np.linspace(low, high, 3)
     powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     ticks = (powers[:, None] * (1, 2, 5)).ravel() if high / low < 200 else powers
     return ticks[(ticks >= 0.999 * low) & (ticks <= 1.001 * high)]
