@@ -199,14 +199,16 @@ class MLANet(Potential):
             receivers, senders = receivers[near], senders[near]
             vectors, distances = vectors[near], distances[near]
         envelope = polynomial_envelope(distances, self.config.cutoff)
-        elements = self.pair_species[graph.numbers]
+        elements = self.pair_species.index_select(0, graph.numbers)
         harmonics = spherical_harmonics(self.config.max_degree, vectors / distances.unsqueeze(1))
         radial = self.bessel(distances) * envelope.unsqueeze(1)
         return Pairs(
             receivers=receivers,
             senders=senders,
             envelope=envelope,
-            scalars=torch.cat([radial, elements[receivers], elements[senders]], 1),
+            scalars=torch.cat(
+                [radial, elements.index_select(0, receivers), elements.index_select(0, senders)], 1
+            ),
             harmonics=harmonics,
             transfers=transfers(self.config.max_degree, harmonics),
         )
@@ -217,14 +219,14 @@ class MLANet(Potential):
         Softmax attention knows shares only: how many neighbours there are comes in here.
         """
         config = self.config
-        scalars = self.species[graph.numbers]
+        scalars = self.species.index_select(0, graph.numbers)
         if self.charge is not None:
             charge = graph.charge.to(scalars.dtype).unsqueeze(1)
             signed = torch.cat([charge.clamp(min=0), (-charge).clamp(min=0)], 1)
             scalars = scalars + self.charge(signed)[graph.structure_index]
         degree = degree_of_component(config.max_degree, scalars.device)
         radial = self.density(pairs.scalars) * pairs.envelope.unsqueeze(1)
-        radial = radial.unflatten(1, (config.max_degree + 1, -1))[:, degree]
+        radial = radial.unflatten(1, (config.max_degree + 1, -1)).index_select(1, degree)
         # Y of norm sqrt(2l + 1), so that features of every degree are alike in size.
         harmonics = pairs.harmonics * (2 * degree + 1).to(scalars.dtype).sqrt()
         around = scalars.new_zeros(len(scalars), len(degree), config.n_channels)

@@ -112,7 +112,7 @@ class EquivariantNorm(nn.Module):
         x = torch.cat([scalars, x[:, 1:]], 1)
         share = 1 / (2 * degree + 1).to(x.dtype) / (len(self.gain) * x.shape[2])
         length = (x.square().sum(2) @ share + 1e-6).sqrt()
-        x = x / length[:, None, None] * self.gain[degree]
+        x = x / length[:, None, None] * self.gain.index_select(0, degree)
         return torch.cat([x[:, :1] + self.shift, x[:, 1:]], 1)
 
 
@@ -178,8 +178,7 @@ class DualAttention(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros((top + 1) * c))
         self.out = DegreeLinear(top, c, c)
-        member = nn.functional.one_hot(degree_of_component(top), top + 1).T
-        self.register_buffer("member", member.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("degree", degree_of_component(top), persistent=False)
 
     def forward(self, x: Tensor, pairs: Pairs) -> tuple[Tensor, Attended]:
         y = self.norm(x)
@@ -214,14 +213,19 @@ class DualAttention(nn.Module):
     def _logits_of_sums(self, y: Tensor, key_j: Tensor, radial: Tensor, pairs: Pairs) -> Tensor:
         """(n_pairs, n_heads) | queries times keys, the sum of a neighbour's features and its direction."""
         query, key = self.query_key(y).chunk(2, 2)
-        query, member = query.index_select(0, pairs.receivers), self.get_buffer("member")
-        with_features = member @ (query * key.index_select(0, pairs.senders))  # [p, l, c]
-        with_direction = member @ (query * pairs.harmonics.unsqueeze(2))
-        first, second = radial.unflatten(1, (2, len(member), -1)).unbind(1)
-        roots = (2 * torch.arange(len(member), device=y.device, dtype=y.dtype) + 1).rsqrt().unsqueeze(1)
+        query, n_degrees = query.index_select(0, pairs.receivers), len(self.n_paths)
+        with_features = self._sum_orders(query * key.index_select(0, pairs.senders))
+        with_direction = self._sum_orders(query * pairs.harmonics.unsqueeze(2))
+        first, second = radial.unflatten(1, (2, n_degrees, -1)).unbind(1)
+        roots = (2 * torch.arange(n_degrees, device=y.device, dtype=y.dtype) + 1).rsqrt().unsqueeze(1)
         both = first * roots * with_features + second * with_direction * key_j.unsqueeze(1)
         per_head = both.sum(1).unflatten(1, (self.n_heads, -1)).sum(2)
-        return per_head / (len(member) * y.shape[2] / self.n_heads) ** 0.5
+        return per_head / (n_degrees * y.shape[2] / self.n_heads) ** 0.5
+
+    def _sum_orders(self, x: Tensor) -> Tensor:
+        """(n, l_max + 1, c) | of every degree, the sum over its components."""
+        zeros = x.new_zeros(len(x), len(self.n_paths), x.shape[2])
+        return zeros.index_add(1, self.get_buffer("degree"), x)
 
     def _logits_of_products(self, y: Tensor, products: list[Tensor], radial: Tensor, i: Tensor) -> Tensor:
         """(n_pairs, n_heads) | queries times keys, the tensor products of a neighbour's features with its direction."""
