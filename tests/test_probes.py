@@ -182,6 +182,8 @@ def test_equal_weights_have_no_ranks() -> None:
     weights = np.stack([np.full((4, 4), 0.25), np.random.default_rng(0).random((4, 4))])
     found = rank_correlation(Attention("all", weights), np.random.default_rng(1).random((4, 4)))
     assert np.isnan(found).tolist() == [True, False]
+    alone = Attention("pairs", np.zeros((2, 0)), pairs=np.zeros((0, 2), int))
+    assert np.isnan(rank_correlation(alone, np.zeros((1, 1)))).tolist() == [True, True]
     with pytest.raises(ValueError, match=r"influence has shape \(3, 3\).*speaks of 4 atoms"):
         rank_correlation(Attention("all", weights), np.ones((3, 3)))
 

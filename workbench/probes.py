@@ -112,11 +112,11 @@ def rank_correlation(attention: Attention, influence: np.ndarray) -> np.ndarray:
     """
     influence = np.asarray(influence)
     receivers, senders, weights = _listed(attention)
-    n_atoms = len(influence)
-    if influence.shape != (n_atoms, n_atoms) or max(receivers.max(), senders.max()) >= n_atoms:
+    n_atoms, largest = len(influence), max(receivers.max(initial=0), senders.max(initial=0))
+    if influence.shape != (n_atoms, n_atoms) or largest >= n_atoms:
         raise ValueError(
             f"influence has shape {influence.shape}, and the attention speaks of "
-            f"{max(receivers.max(), senders.max()) + 1} atoms; take both of the same structure"
+            f"{largest + 1} atoms; take both of the same structure"
         )
     apart = receivers != senders
     pairs, place = np.unique(receivers[apart] * n_atoms + senders[apart], return_inverse=True)
