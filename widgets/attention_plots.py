@@ -13,6 +13,7 @@ import ipywidgets
 import numpy as np
 
 from widgets import still
+from widgets.figure import live_figure
 from widgets.live_plot import caption, in_words, styled
 from widgets.palette import INK, LINES, css
 from widgets.partner_view import CHOSEN
@@ -26,9 +27,7 @@ class Plot:
     """A figure with a sentence under it."""
 
     def __init__(self, x_label: str, y_label: str, title: str, height: int) -> None:
-        import plotly.graph_objects as go
-
-        self.figure = styled(go.FigureWidget(), x_label, y_label, title, height)
+        self.figure = styled(live_figure(), x_label, y_label, title, height)
         self.words = ""
         self._caption = caption()
         layout = ipywidgets.Layout(width="100%", min_width="0", overflow="hidden")

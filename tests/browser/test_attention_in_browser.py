@@ -103,7 +103,15 @@ def test_a_click_on_an_atom_lights_up_its_partners(open_notebook):
     notebook.screenshot("attention-cluster")
     assert vermilion(after[middle]).mean() > 0.5, "the atom that was clicked is not marked"
     assert (np.abs(after.astype(int) - before).max(axis=-1) > 40).mean() > 0.01, "no other links are drawn"
-    assert trace_of(notebook, "weight", 1) != points, "the points of the plot are still those of the other atom"
+    now = trace_of(notebook, "weight", 1)
+    assert now != points, "the points of the plot are still those of the other atom"
+    notebook.save()
+    notebook.page.reload()
+    notebook._wait_for_kernel()
+    notebook.page.wait_for_selector("canvas", timeout=20_000)
+    time.sleep(3)
+    notebook.screenshot("attention-reloaded")
+    assert trace_of(notebook, "weight", 1) == now, "a reloaded page shows other points"
     assert notebook.ask("explorer.log.text") == ""
     assert not notebook.complaints
 

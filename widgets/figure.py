@@ -1,0 +1,65 @@
+"""plotly's live figure, made fit to come back when the page is reloaded.
+
+A FigureWidget carries 5 MB of JavaScript in its state, and a browser gives every widget two seconds to start: a page
+with six of them does not come back. So the JavaScript is sent once, by a widget of its own. And what a FigureWidget
+gives to a reloaded page is what it showed when it was made; here it is what it shows.
+"""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+# Both kinds of widget meet at a promise that the page keeps; whichever comes first makes it.
+_MEETING = """
+const shared = globalThis[%s] ??= (() => {
+  let resolve;
+  const bundle = new Promise(found => { resolve = found; });
+  return {bundle, resolve};
+})();
+"""
+_BRING = """
+export default {initialize({model}) {
+  if (shared.brought) return;
+  shared.brought = true;
+  const code = new Blob([model.get("code")], {type: "text/javascript"});
+  import(URL.createObjectURL(code)).then(shared.resolve);
+}};
+"""
+_TAKE = "export default async () => (await shared.bundle).default();"
+
+
+def live_figure() -> Any:
+    """An empty plotly FigureWidget."""
+    return _figure_class()()
+
+
+@cache
+def _figure_class() -> type:
+    import anywidget
+    import plotly
+    import plotly.graph_objects as go
+    import traitlets
+
+    meeting = _MEETING % json.dumps(f"workbench-plotly-{plotly.__version__}")
+
+    class FrontEnd(anywidget.AnyWidget):
+        _esm = meeting + _BRING
+        code = traitlets.Unicode().tag(sync=True)
+
+    class LiveFigure(go.FigureWidget):
+        _esm = meeting + _TAKE
+
+        def get_state(self, key: Any = None, drop_defaults: bool = False) -> Any:
+            """Asked for everything, e.g. by a reloaded page, it gives the present data and layout."""
+            if key is None and "_widget_data" in self._trait_values:  # else it is being made
+                # Past the traits, which would send it to the pages that have it already.
+                self._trait_values["_widget_data"] = deepcopy(self._data)
+                self._trait_values["_widget_layout"] = deepcopy(self._layout_obj._props)
+            return super().get_state(key, drop_defaults)
+
+    # ipywidgets keeps it for as long as the kernel lives.
+    FrontEnd(code=str(go.FigureWidget._esm))
+    return LiveFigure
