@@ -98,10 +98,10 @@ class HeatMap(Plot):
     def _draw_bar(self, marker: Any) -> None:
         low, high = (np.log10(self.low), np.log10(self.high)) if self.log else (self.low, self.high)
         marker.cmin, marker.cmax, marker.colorscale = low, high, "Cividis" if self.log else "RdBu_r"
-        marker.colorbar.tickvals = marker.colorbar.ticktext = None
-        if self.log:
-            ticks = _round_numbers(self.low, self.high)
-            marker.colorbar.tickvals, marker.colorbar.ticktext = np.log10(ticks), [f"{t:.3g}" for t in ticks]
+        ticks = _round_numbers(self.low, self.high) if self.log else None
+        # Each is set once: in a batch, None and then the number that is there already would leave None.
+        marker.colorbar.tickvals = None if ticks is None else np.log10(ticks)
+        marker.colorbar.ticktext = None if ticks is None else [f"{t:.3g}" for t in ticks]
 
     def picture(self) -> bytes:
         from matplotlib.colors import LogNorm, Normalize

@@ -272,6 +272,9 @@ def test_colours_of_the_matrix_end_at_the_largest_weight_between_two_atoms(explo
     trace, bar = explorer.map.figure.data[0], explorer.map.figure.data[1].marker
     assert trace.zmax == pytest.approx(apart.max())
     assert (bar.cmin, bar.cmax) == pytest.approx((np.log10(apart.min()), np.log10(apart.max())))
+    for atom in (3, 4):  # whose colours have the same ends
+        explorer.choose(atom)
+        np.testing.assert_allclose(10**bar.colorbar.tickvals, np.array(bar.colorbar.ticktext, float), rtol=1e-2)
     # The matrix is scaled linearly, its bar logarithmically: in between they must agree.
     middle = 10 ** ((bar.cmin + bar.cmax) / 2) / trace.zmax
     place, colour = min(trace.colorscale, key=lambda stop: abs(stop[0] - middle))
