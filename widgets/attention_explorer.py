@@ -64,7 +64,7 @@ class AttentionExplorer(Panel):
         self.atoms = atoms.copy()
         self.attention = [numbers.Weights.of(a, len(atoms)) for a in attention]
         if not self.attention:
-            raise ValueError("got no attention; expected at least one. Predict with diagnose=True, by a model that attends")
+            raise ValueError("got no attention; expected at least one. Predict with diagnose=True to get it")
         self.influence = self._checked(influence)
         self.names = [f"{symbol} {index}" for index, symbol in enumerate(atoms.symbols)]
         self._on_pick = on_pick
