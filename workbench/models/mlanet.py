@@ -42,7 +42,7 @@ class MLANetConfig:
     readout             "extensive", "literal" or "local", see `workbench.nn.pooling.PooledEnergy`
     max_sharpness       b of the smooth maximum (1/b) log mean exp(b h). The published maximum itself, 0, has kinks
                         where another atom takes over, at which forces that are gradients jump and dynamics lose and
-                        gain energy; the presets with gradient forces take 10
+                        gain energy; the presets with gradient forces take 4
     forces              "direct", a head of its own as published (with max_degree 2 or more also for the stress), or
                         "gradient" of the energy
     project_forces      take net force and torque out of direct forces, outside of training
@@ -116,15 +116,14 @@ class MLANet(Potential):
     Config = MLANetConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {
-            "max_degree": 1,
-            "n_channels": 32,
+            "n_channels": 16,
             "n_layers": 2,
             "n_hidden": 32,
             "mean_neighbours": 10.0,
-            "max_sharpness": 10.0,
+            "max_sharpness": 4.0,
             "forces": "gradient",
         },
-        "small": {"n_channels": 32, "n_layers": 2, "max_sharpness": 10.0, "forces": "gradient"},
+        "small": {"n_channels": 32, "n_layers": 2, "max_sharpness": 4.0, "forces": "gradient"},
         "paper": {},
     }
     gives = frozenset({"energy", "forces", "stress"})
