@@ -178,6 +178,7 @@ class DistancePlot(Plot):
             front = self.figure.data[1]
             front.x, front.y, front.customdata = distances, self._visible(weights), pairs.astype(np.int32)
             front.name = name
+            front.marker.size = 7 if len(distances) <= 200 else 4
 
     def _step(self, weights: np.ndarray) -> int | str | None:
         """Numbers at the powers of ten; where these are few at 1, 2, 5 of each, or where plotly thinks fit."""
