@@ -284,6 +284,11 @@ def test_dispersion_can_be_trained_alone_or_left_as_it_is() -> None:
     assert model.dispersion.strength.grad[[1, 8]].abs().min() > 0
     assert model.dispersion.strength.grad[6] == 0
     assert model.dispersion.reach.grad.abs() > 0
+    model.zero_grad()
+    model.dispersion.requires_grad_(False)
+    properties(model, batch, create_graph=True).forces.square().sum().backward()
+    assert model.dispersion.strength.grad is None
+    assert model.species.grad.abs().max() > 0
 
 
 # Diagnostics
