@@ -49,7 +49,7 @@ def test_what_it_shows_is_what_the_energy_used(kind, monkeypatch) -> None:
     ]
     assert len(shown) == 6
     for a, weights in zip(shown, used, strict=False):
-        np.testing.assert_array_equal(a.weights, weights.detach()[0] if a.centers is None else weights.detach())
+        np.testing.assert_array_equal(a.weights, weights.detach())
         if a.centers is not None:
             np.testing.assert_array_equal(a.members[:, 0], a.centers)
             empty = a.members < 0

@@ -97,9 +97,7 @@ class _Geometry(NamedTuple):
     """What all layers read of where the atoms are."""
 
     slots: Slots
-    angles: (
-        list[Tensor] | None
-    )  # P_l of the cosines between neighbours, l = 0, 1, ... (n_atoms, n_slots, n_slots)
+    angles: list[Tensor]  # (n_atoms, 1, n_slots, n_slots) each | P_l of the cosines between slots, l = 1, ...
     place: (
         Tensor | None
     )  # (n_atoms,) | in the table of all atoms; None for one structure, which is its own table
@@ -217,11 +215,11 @@ class AllScAIP(Potential):
         harmonics = spherical_harmonics(top, directions).reshape(*slots.distances.shape, -1)
         return list(harmonics.split([2 * l + 1 for l in range(top + 1)], dim=2))  # noqa: E741
 
-    def _angles(self, harmonics: list[Tensor]) -> list[Tensor] | None:
-        """Legendre polynomials by the addition theorem, of degrees up to the highest frequency."""
+    def _angles(self, harmonics: list[Tensor]) -> list[Tensor]:
+        """Legendre polynomials by the addition theorem, of degrees from 1 to the highest frequency."""
         if not self.config.angular_bias:
-            return None
-        return [y @ y.transpose(1, 2) for y in harmonics[: len(self.config.frequencies)]]
+            return []
+        return [torch.bmm(y, y.mT).unsqueeze(1) for y in harmonics[1 : len(self.config.frequencies)]]
 
     def _tokens(self, graph: Graph, slots: Slots, harmonics: list[Tensor]) -> Tensor:
         """(n_atoms, n_slots, n_features) | where the layers start: the atom, and where its neighbours are."""

@@ -11,6 +11,7 @@ from torch.nn.functional import linear, softplus
 from torch.utils.checkpoint import checkpoint
 
 ROWS_AT_ONCE = 4_000_000  # numbers of one intermediate beyond which all-to-all attention goes by portions
+NEAR = 1e-4  # Å, below which sinc is its series: the other form has no derivatives at 0
 
 
 def dense(n_in: int, n_out: int) -> nn.Linear:
@@ -18,6 +19,16 @@ def dense(n_in: int, n_out: int) -> nn.Linear:
     layer = nn.Linear(n_in, n_out)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def by_head(x: Tensor, n_parts: int, n_heads: int) -> tuple[Tensor, ...]:
+    """(n, n_tokens, n_parts * n_heads * c) -> n_parts of (n * n_heads, n_tokens, c), in one copy for all."""
+    return x.unflatten(2, (n_parts, n_heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2).unbind()
+
+
+def of_all_heads(x: Tensor, n_heads: int) -> Tensor:
+    """(n * n_heads, n_tokens, c) -> (n, n_tokens, n_heads * c)."""
+    return x.unflatten(0, (-1, n_heads)).transpose(1, 2).flatten(2)
 
 
 class NeighbourhoodAttention(nn.Module):
@@ -30,9 +41,10 @@ class NeighbourhoodAttention(nn.Module):
     forward
       tokens         (n_atoms, n_slots, n_features)
       log_envelope   (n_atoms, n_slots)              added to the logits of these senders
-      angles         Legendre polynomials P_l of the cosines between slots, l = 0, 1, ..., each (n_atoms, n_slots,
-                     n_slots); or None
-      own_only       update the first slot, the atom's own, and no other
+      angles         Legendre polynomials P_l of the cosines between slots, l = 1, 2, ..., each (n_atoms, 1, n_slots,
+                     n_slots), zero for the first slot, the atom's own, which has no direction; none without
+                     `frequencies`
+      own_only       update the first slot and no other
       returns        tokens (n_atoms, n_slots or 1, n_features), weights (n_atoms, n_heads, n_slots or 1, n_slots)
     """
 
@@ -41,33 +53,34 @@ class NeighbourhoodAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.frequencies = None if frequencies is None else list(frequencies)
+        self.frequencies = [n_features // n_heads] if frequencies is None else list(frequencies)
         self.norm = nn.RMSNorm(n_features)
         self.gain = nn.Parameter(torch.tensor(gain))
         self.qkv = dense(n_features, 3 * n_features)
         self.out = dense(n_features, n_features)
 
     def forward(
-        self, tokens: Tensor, log_envelope: Tensor, angles: Sequence[Tensor] | None, own_only: bool = False
+        self, tokens: Tensor, log_envelope: Tensor, angles: Sequence[Tensor], own_only: bool = False
     ) -> tuple[Tensor, Tensor]:
         normed = self.norm(tokens)
         if own_only:
-            tokens = tokens[:, :1]
+            tokens, angles = tokens[:, :1], []
             width = tokens.shape[2]
-            q = linear(normed[:, :1], self.qkv.weight[:width], self.qkv.bias[:width])
-            k, v = linear(normed, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, dim=2)
+            (q,) = by_head(
+                linear(normed[:, :1], self.qkv.weight[:width], self.qkv.bias[:width]), 1, self.n_heads
+            )
+            k, v = by_head(linear(normed, self.qkv.weight[width:], self.qkv.bias[width:]), 2, self.n_heads)
         else:
-            q, k, v = self.qkv(normed).chunk(3, dim=2)
-        q, k, v = (x.unflatten(2, (self.n_heads, -1)).transpose(1, 2) for x in (q, k, v))
-        q = q / math.sqrt(q.shape[3])
-        if angles is None or self.frequencies is None:
-            logits = q @ k.transpose(2, 3)
-        else:
-            parts = zip(q.split(self.frequencies, 3), k.split(self.frequencies, 3), angles, strict=True)
-            logits = sum((q_l @ k_l.transpose(2, 3)) * p_l[:, None, : q.shape[2]] for q_l, k_l, p_l in parts)
-        weights = torch.softmax(logits + log_envelope[:, None, None, :], dim=3)
-        mixed = (weights @ v).transpose(1, 2).flatten(2)
-        return tokens + self.gain * self.out(mixed), weights
+            q, k, v = by_head(self.qkv(normed), 3, self.n_heads)
+        scale = 1 / math.sqrt(q.shape[2])
+        same_degree = zip(q.split(self.frequencies, 2), k.split(self.frequencies, 2), strict=True)
+        products = (torch.bmm(q_l, k_l.mT).unflatten(0, (-1, self.n_heads)) for q_l, k_l in same_degree)
+        logits = torch.add(log_envelope[:, None, None, :], next(products), alpha=scale)  # P_0 = 1
+        for p_l, product in zip(angles, products, strict=not own_only):
+            logits = torch.addcmul(logits, product, p_l, value=scale)
+        weights = torch.softmax(logits, dim=3)
+        mixed = of_all_heads(torch.bmm(weights.flatten(0, 1), v), self.n_heads)
+        return torch.addcmul(tokens, self.gain, self.out(mixed)), weights
 
 
 class AllToAllAttention(nn.Module):
@@ -94,38 +107,36 @@ class AllToAllAttention(nn.Module):
     def forward(
         self, x: Tensor, absent: Tensor | None, radial_bias: Tensor | None, show: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        q, k, v = (
-            part.unflatten(2, (self.n_heads, -1)).transpose(1, 2)
-            for part in self.qkv(self.norm(x)).chunk(3, dim=2)
-        )
-        q = q / math.sqrt(q.shape[3])
-        rows = max(1, ROWS_AT_ONCE // (k.shape[0] * k.shape[1] * k.shape[2]))
-        mixed = []
-        for first in range(0, q.shape[2], rows):
-            part = slice(first, first + rows)
-            bias = None if radial_bias is None else radial_bias[:, :, part]
-            if rows >= q.shape[2]:
-                mixed.append(_attend(q, k, v, absent, bias))
-            else:  # only q, k and v are kept for the gradient, and the weights made again
-                again = checkpoint(_attend, q[:, :, part], k, v, absent, bias, use_reentrant=False)
-                mixed.append(again)
-        update = self.out(torch.cat(mixed, 2).transpose(1, 2).flatten(2))
+        q, k, v = by_head(self.qkv(self.norm(x)), 3, self.n_heads)
+        q = q / math.sqrt(q.shape[2])
+        bias = None if radial_bias is None else radial_bias.flatten(0, 1)
+        if absent is not None:
+            absent = absent.repeat_interleave(self.n_heads, 0).unsqueeze(1)
+        rows = max(1, ROWS_AT_ONCE // (k.shape[0] * k.shape[1]))
+        if rows >= q.shape[1]:
+            mixed = _attend(q, k, v, absent, bias)
+        else:  # only q, k and v are kept for the gradient, and the weights made again
+            parts = []
+            for first in range(0, q.shape[1], rows):
+                part = slice(first, first + rows)
+                bias_of_part = None if bias is None else bias[:, part]
+                parts.append(checkpoint(_attend, q[:, part], k, v, absent, bias_of_part, use_reentrant=False))
+            mixed = torch.cat(parts, 1)
+        update = self.out(of_all_heads(mixed, self.n_heads))
         with torch.no_grad():
-            weights = _weights(q, k, absent, radial_bias) if show else None
-        return x + self.gain * update, weights
+            weights = _weights(q, k, absent, bias).unflatten(0, (-1, self.n_heads)) if show else None
+        return torch.addcmul(x, self.gain, update), weights
 
 
 def _weights(q: Tensor, k: Tensor, absent: Tensor | None, bias: Tensor | None) -> Tensor:
-    logits = q @ k.transpose(2, 3)
-    if bias is not None:
-        logits = logits + bias
+    logits = torch.bmm(q, k.mT) if bias is None else torch.baddbmm(bias, q, k.mT)
     if absent is not None:
-        logits = logits.masked_fill(absent[:, None, None, :], -torch.inf)
-    return torch.softmax(logits, dim=3)
+        logits = logits.masked_fill(absent, -torch.inf)
+    return torch.softmax(logits, dim=2)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, absent: Tensor | None, bias: Tensor | None) -> Tensor:
-    return _weights(q, k, absent, bias) @ v
+    return torch.bmm(_weights(q, k, absent, bias), v)
 
 
 def pair_table(n: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -162,14 +173,14 @@ def _sinc_bias(distances: Tensor, weights: Tensor) -> Tensor:
     logs = torch.linspace(
         math.log(math.pi / 120), math.log(math.pi / 0.25), weights.shape[1], dtype=torch.float64
     )
-    x = distances.unsqueeze(-1) * logs.exp().to(distances)
-    # torch.sinc has no second derivative at 0.
-    small = x < 0.01
-    squared = x.square()
-    series = 1 - squared / 6 * (1 - squared / 20)
-    beyond = x.masked_fill(small, 1.0)
-    sinc = torch.where(small, series, beyond.sin() / beyond)
-    return torch.log(softplus(sinc @ weights.T) + 1e-6)
+    omega = logs.exp().to(distances)
+    r = distances.unsqueeze(-1)
+    near = r < NEAR
+    beyond = r.masked_fill(near, NEAR)
+    total = linear((beyond * omega).sin(), weights / omega) / beyond
+    slope = -(weights @ omega.square()) / 6  # by r^2; the next term is below 1e-13
+    series = linear(r.masked_fill(~near, 0.0).square(), slope.unsqueeze(1), weights.sum(1))
+    return torch.log(softplus(torch.where(near, series, total)) + 1e-6)
 
 
 class FeedForward(nn.Module):
@@ -183,7 +194,7 @@ class FeedForward(nn.Module):
         self.down = dense(2 * n_features, n_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.gain * self.down(nn.functional.gelu(self.up(self.norm(x))))
+        return torch.addcmul(x, self.gain, self.down(nn.functional.gelu(self.up(self.norm(x)))))
 
 
 class Readout(nn.Module):
