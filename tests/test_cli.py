@@ -35,6 +35,7 @@ from workbench.structures import write
 
 ROOT = Path(__file__).resolve().parent.parent
 LOREM_JAX = ROOT / "tests" / "golden" / "lorem_checkpoint"
+FAIRCHEM = ROOT / "tests" / "golden" / "allscaip_checkpoint"
 ETHANOL = catalogue.load("ethanol")
 
 
@@ -241,6 +242,13 @@ def test_a_checkpoint_of_lorem_jax_is_as_good_as_a_run(tmp_path: Path) -> None:
     ase.Atoms(expected["numbers"], expected["positions"]).write(tmp_path / "ethanol.xyz")
     got = answer("explain", LOREM_JAX, tmp_path / "ethanol.xyz", "--out", tmp_path / "shown.npz")
     assert got["energy"] == pytest.approx(expected["calculator, float32"]["energy"], abs=1e-4)
+
+
+def test_a_checkpoint_of_fairchem_is_as_good_as_a_run(tmp_path: Path) -> None:
+    expected = json.loads((FAIRCHEM / "expected.json").read_text())["ethanol"]
+    ase.Atoms(expected["numbers"], expected["positions"]).write(tmp_path / "ethanol.xyz")
+    got = answer("explain", FAIRCHEM / "checkpoint.pt", tmp_path / "ethanol.xyz", "--out", tmp_path / "shown.npz")
+    assert got["energy"] == pytest.approx(expected["energy"], abs=1e-3)
 
 
 def test_data_lists_shows_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

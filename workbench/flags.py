@@ -190,7 +190,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="RUN_OR_CHECKPOINT",
-        help="the folder of a run, a .safetensors file, or a checkpoint folder of lorem-jax",
+        help="the folder of a run, a .safetensors file, a checkpoint folder of lorem-jax, or a .pt file of fairchem",
     )
     parser.add_argument("--which", choices=("best", "last"), default="best", help="model of a run [best]")
     parser.add_argument(
@@ -216,9 +216,9 @@ def model(args: argparse.Namespace) -> Potential:
 
 
 def trained(name: str | Path, which: str = "best") -> Potential:
-    """The model in the folder of a run, a checkpoint, or a checkpoint folder of lorem-jax."""
+    """The model in the folder of a run, a checkpoint, a checkpoint folder of lorem-jax, or a file of fairchem."""
     from workbench import checkpoint
-    from workbench.official import load_lorem
+    from workbench.official import load_allscaip, load_lorem
     from workbench.runs import Run
 
     path = Path(name)
@@ -226,6 +226,8 @@ def trained(name: str | Path, which: str = "best") -> Potential:
         raise FileNotFoundError(f"there is no run and no checkpoint {path}. Train one with workbench train")
     if (path / "model" / "model.msgpack").is_file():
         return load_lorem(path)
+    if path.suffix == ".pt":
+        return load_allscaip(path)
     return Run.open(path).model(which) if path.is_dir() else checkpoint.load(path)
 
 
