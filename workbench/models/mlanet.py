@@ -41,8 +41,8 @@ class MLANetConfig:
                         `workbench.nn.dual_attention.DualAttention`
     readout             "extensive", "literal" or "local", see `workbench.nn.pooling.PooledEnergy`
     max_sharpness       b of the smooth maximum (1/b) log mean exp(b h). The published maximum itself, 0, has kinks
-                        where another atom takes over, at which forces that are gradients jump and dynamics lose and
-                        gain energy; the presets with gradient forces take 4
+                        where another atom takes over, at which forces that are gradients jump; the presets with
+                        gradient forces take 4
     forces              "direct", a head of its own as published (with max_degree 2 or more also for the stress), or
                         "gradient" of the energy
     project_forces      take net force and torque out of direct forces, outside of training
