@@ -116,12 +116,15 @@ class AllToAllAttention(nn.Module):
         if rows >= q.shape[1]:
             mixed = _attend(q, k, v, absent, bias)
         else:  # only q, k and v are kept for the gradient, and the weights made again
-            parts = []
-            for first in range(0, q.shape[1], rows):
-                part = slice(first, first + rows)
-                bias_of_part = None if bias is None else bias[:, part]
-                parts.append(checkpoint(_attend, q[:, part], k, v, absent, bias_of_part, use_reentrant=False))
-            mixed = torch.cat(parts, 1)
+            some = q.split(rows, 1)
+            biases = [None] * len(some) if bias is None else bias.split(rows, 1)
+            mixed = torch.cat(
+                [
+                    checkpoint(_attend, part, k, v, absent, bias_of_part, use_reentrant=False)
+                    for part, bias_of_part in zip(some, biases, strict=True)
+                ],
+                dim=1,
+            )
         update = self.out(of_all_heads(mixed, self.n_heads))
         with torch.no_grad():
             weights = _weights(q, k, absent, bias).unflatten(0, (-1, self.n_heads)) if show else None
