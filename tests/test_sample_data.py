@@ -14,6 +14,7 @@ from workbench.structures import labels, read
 
 COULOMB = 14.399645  # eV Å / e^2, 1 / (4 pi epsilon_0)
 N_CATION = 8  # atoms of methylammonium, first in every frame of ion_pair
+PERIODIC = [name for name in DATASETS if "Å^3" in DATASETS[name].units]
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +27,36 @@ def reference(name: str, atoms: Atoms) -> Atoms:
     tblite = pytest.importorskip("tblite.ase", reason="tblite, which made the labels, is not installed")
     again = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     again.calc = tblite.TBLite(
-        method=DATASETS[name].method, accuracy=0.01, charge=atoms.info["charge"], cache_api=False, verbosity=0
+        method=DATASETS[name].method,
+        accuracy=0.01,
+        charge=atoms.info["charge"],
+        multiplicity=atoms.info["spin"],
+        cache_api=False,
+        verbosity=0,
     )
     return again
+
+
+def some_frame(frames: list[Atoms]) -> Atoms:
+    """The last frame that is quickly calculated."""
+    size = min(len(atoms) for atoms in frames) + 12
+    return next(atoms for atoms in reversed(frames) if len(atoms) <= size)
+
+
+def of_split(frames: list[Atoms], split: str) -> list[Atoms]:
+    return [atoms for atoms in frames if atoms.info["split"] == split]
+
+
+def column(frames: list[Atoms], key: str) -> np.ndarray:
+    """One number of every frame: an entry of info, or the energy."""
+    return np.array([labels(atoms)["energy"] if key == "energy" else atoms.info[key] for atoms in frames])
 
 
 def test_every_file_is_in_the_catalogue_and_below_a_megabyte():
     files = {path.name: path.stat().st_size for path in SAMPLE_DATA.glob("*.xyz.gz")}
     assert set(files) == {dataset.path for dataset in DATASETS.values()}
     assert max(files.values()) < 1_000_000
+    assert sum(files.values()) < 10_000_000
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -63,7 +85,7 @@ def test_the_method_gives_the_labels_again(name, loaded):
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_forces_are_the_slope_of_the_energy(name, loaded):
-    atoms = loaded[name][-1]
+    atoms = some_frame(loaded[name])
     direction = np.random.default_rng(0).normal(size=atoms.positions.shape)
     direction /= np.linalg.norm(direction)
     step = 1e-3  # Å
@@ -76,13 +98,14 @@ def test_forces_are_the_slope_of_the_energy(name, loaded):
     assert -slope == pytest.approx((labels(atoms)["forces"] * direction).sum(), abs=1e-4)
 
 
-def test_stress_is_the_slope_of_the_energy_by_strain(loaded):
-    atoms = loaded["water_box"][-1]
+@pytest.mark.parametrize("name", PERIODIC)
+def test_stress_is_the_slope_of_the_energy_by_strain(name, loaded):
+    atoms = some_frame(loaded[name])
     step = 1e-3
     strain = np.array([[1.0, 0.3, 0.0], [0.3, -0.5, 0.2], [0.0, 0.2, 0.7]])
     energies = []
     for sign in (1, -1):
-        strained = reference("water_box", atoms)
+        strained = reference(name, atoms)
         strained.set_cell(atoms.cell @ (np.eye(3) + sign * step * strain), scale_atoms=True)
         energies.append(strained.get_potential_energy())
     slope = (energies[0] - energies[1]) / (2 * step) / atoms.get_volume()
@@ -162,6 +185,62 @@ def test_water_is_whole_dense_and_bound_by_hydrogen(loaded):
         for atoms in loaded["water_box"]
     ]
     assert 2.5 < np.mean(nearest) < 3.0
+
+
+def test_the_layers_of_black_phosphorus_hold_together_by_dispersion_alone(loaded):
+    frames = of_split(loaded["black_phosphorus"], "exfoliation")
+    spacing, n_atoms = column(frames, "spacing"), len(frames[0])
+    energy = column(frames, "energy") / n_atoms
+    bare = energy - column(frames, "dispersion_energy") / n_atoms
+    binding, bare = energy - energy[-1], bare - bare[-1]
+    assert 5.1 < spacing[binding.argmin()] < 5.6  # measured: 5.24 Å
+    assert -0.12 < binding.min() < -0.06  # quantum Monte Carlo: -0.081 eV per atom
+    assert bare.min() > 0.1 * binding.min()
+    # Where the closest atoms of two layers are further apart than 5 Å, a quarter of the binding is still there.
+    unseen = np.array([between_layers(atoms) > 5 for atoms in frames])
+    assert binding[unseen].min() < 0.25 * binding.min()
+
+
+def between_layers(atoms: Atoms) -> float:
+    """Distance between the closest atoms of two layers [Å], of layers that are flat and two to a cell."""
+    first = np.abs(atoms.positions[:, 1]) < atoms.info["spacing"] / 2
+    return atoms.get_all_distances(mic=True)[np.ix_(first, ~first)].min()
+
+
+def test_dispersion_does_not_tell_where_a_layer_lies(loaded):
+    frames = of_split(loaded["black_phosphorus"], "sliding")
+    unmoved = [not np.any(atoms.info["slide"]) for atoms in frames]
+    assert sum(unmoved) == 1
+    energy, dispersion = (column(frames, key) / len(frames[0]) for key in ("energy", "dispersion_energy"))
+    assert energy[unmoved][0] < energy.min() + 0.003
+    assert 0.04 < np.ptp(energy) < 0.1
+    assert np.ptp(dispersion) < 0.02 * np.ptp(energy)
+
+
+def test_dispersion_is_what_the_method_adds(loaded):
+    """Against the term that tblite itself reports, and its slope."""
+    interface = pytest.importorskip(
+        "tblite.interface", reason="tblite, which made the labels, is not installed"
+    )
+    atoms = next(atoms for atoms in loaded["black_phosphorus"] if atoms.info["kind"] == "monolayer")
+
+    def dispersion(positions: np.ndarray) -> float:
+        calculator = interface.Calculator(
+            "GFN1-xTB",
+            atoms.numbers,
+            positions / units.Bohr,
+            lattice=atoms.cell.array / units.Bohr,
+            periodic=atoms.pbc,
+        )
+        calculator.set("verbosity", 0)
+        calculator.add("xtbml")
+        return calculator.singlepoint().get("post-processing-dict")["E_disp2"].sum() * units.Hartree
+
+    assert atoms.info["dispersion_energy"] == pytest.approx(dispersion(atoms.positions), abs=1e-4)
+    direction = np.random.default_rng(0).normal(size=atoms.positions.shape)
+    step = 1e-2 * direction / np.linalg.norm(direction)
+    slope = dispersion(atoms.positions + step) - dispersion(atoms.positions - step)
+    assert -slope == pytest.approx(2 * (atoms.arrays["dispersion_forces"] * step).sum(), abs=1e-5)
 
 
 @pytest.mark.slow

@@ -75,6 +75,18 @@ DATASETS = {
             effect="A periodic polar liquid: stress, and long-range sums over a cell smaller than the usual cutoff",
             n_frames=72,
         ),
+        Dataset(
+            name="black_phosphorus",
+            title="Black phosphorus, exfoliation and sliding",
+            path="black_phosphorus.xyz.gz",
+            sha256="aed4de8eae8d4b0a036982be12b0eb9ff55479fe21a55f5a1f0675cc750090c1",
+            method="GFN1-xTB",
+            units="eV, Å, e, eV/Å^3",
+            licence="CC0-1.0",
+            split=("train", "validation", "test", "exfoliation", "sliding"),
+            effect="Layers that only dispersion holds together, a third of it beyond a cutoff; with it and without it",
+            n_frames=157,
+        ),
     )
 }
 

@@ -20,7 +20,13 @@ SPLIT = ["train"] * 8 + ["validation", "test"]  # by trajectory: neighbouring fr
 
 def frames(part: int) -> Iterator[Atoms]:
     """Labelled frames of trajectory number `part`, as they are made."""
-    atoms = molecule("CH3CH2OH")
+    split = SPLIT[part % len(SPLIT)]
+    for atoms in moving("ethanol", part, molecule("CH3CH2OH"), THERMALISE_STEPS, FRAMES_PER_PART):
+        yield labelled(atoms, METHOD, split=split, trajectory=part)
+
+
+def moving(name: str, part: int, atoms: Atoms, thermalise_steps: int, n_frames: int) -> Iterator[Atoms]:
+    """Positions along a trajectory of one molecule, its centre of mass at the origin."""
     atoms.calc = dynamics_calculator(METHOD, accuracy=1.0)
     dynamics = Langevin(
         atoms,
@@ -28,11 +34,11 @@ def frames(part: int) -> Iterator[Atoms]:
         temperature_K=TEMPERATURE_K,
         friction=FRICTION_PER_FS / units.fs,
         fixcm=False,
-        rng=random_numbers("ethanol", part),
+        rng=random_numbers(name, part),
     )
-    dynamics.run(THERMALISE_STEPS)
-    for _ in range(FRAMES_PER_PART):
+    dynamics.run(thermalise_steps)
+    for _ in range(n_frames):
         dynamics.run(STRIDE)
         centred = atoms.copy()
         centred.positions -= atoms.get_center_of_mass()
-        yield labelled(centred, METHOD, split=SPLIT[part], trajectory=part)
+        yield centred

@@ -19,9 +19,10 @@ def dynamics_calculator(method: str, accuracy: float) -> TBLite:
     return TBLite(method=method, accuracy=accuracy, charge=0, verbosity=0)
 
 
-def labelled(atoms: Atoms, method: str, charge: int = 0, **info: object) -> Atoms:
+def labelled(atoms: Atoms, method: str, charge: int = 0, spin: int = 1, **info: object) -> Atoms:
     """New structure at the positions of `atoms`, rounded to the 1e-8 Å that the file keeps, with its labels.
 
+    spin        multiplicity, 2S + 1
     info        further entries for `atoms.info`
     returns     Atoms with info REF_energy [eV], REF_dipole [e Å], REF_stress (3, 3) [eV/Å^3] where
                 periodic, charge [e], spin (multiplicity); arrays REF_forces [eV/Å], REF_charges [e]
@@ -30,9 +31,14 @@ def labelled(atoms: Atoms, method: str, charge: int = 0, **info: object) -> Atom
     frame = Atoms(atoms.numbers, atoms.positions.round(8), cell=atoms.cell, pbc=atoms.pbc)
     calculation = frame.copy()
     calculation.calc = TBLite(
-        method=method, accuracy=LABEL_ACCURACY, charge=charge, cache_api=False, verbosity=0
+        method=method,
+        accuracy=LABEL_ACCURACY,
+        charge=charge,
+        multiplicity=spin,
+        cache_api=False,
+        verbosity=0,
     )
-    frame.info.update(charge=charge, spin=1, **info)
+    frame.info.update(charge=charge, spin=spin, **info)
     frame.info["REF_energy"] = calculation.get_potential_energy()
     frame.arrays["REF_forces"] = calculation.get_forces()
     frame.arrays["REF_charges"] = calculation.get_charges()

@@ -55,7 +55,7 @@ def frames(part: int) -> Iterator[Atoms]:
     dynamics.run(THERMALISE_STEPS)
     for _ in range(FRAMES_PER_PART):
         dynamics.run(STRIDE)
-        yield labelled(atoms, METHOD, split=SPLIT[part], trajectory=part)
+        yield labelled(atoms, METHOD, split=SPLIT[part % len(SPLIT)], trajectory=part)
 
 
 def thermostat(atoms: Atoms, rng: np.random.Generator, timestep_fs: float) -> Langevin:
