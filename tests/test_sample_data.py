@@ -243,6 +243,59 @@ def test_dispersion_is_what_the_method_adds(loaded):
     assert -slope == pytest.approx(2 * (atoms.arrays["dispersion_forces"] * step).sum(), abs=1e-5)
 
 
+def test_ends_of_a_cumulene_feel_each_other_through_any_cutoff(loaded):
+    frames = loaded["cumulene"]
+    barriers = []
+    for n_carbon in (3, 5, 7, 9, 11):
+        path = of_split(frames, "profile" if n_carbon == 9 else "lengths")
+        path = [atoms for atoms in path if atoms.info["n_carbon"] == n_carbon]
+        torsion, energy = column(path, "torsion"), column(path, "energy")
+        assert torsion[energy.argmin()] == 90
+        np.testing.assert_allclose(energy, energy[::-1], rtol=0, atol=1e-3)
+        assert path[0].get_distance(0, n_carbon - 1) == pytest.approx(1.27 * (n_carbon - 1), abs=0.1)
+        barriers.append(np.ptp(energy))
+    assert barriers == sorted(barriers, reverse=True)
+    assert barriers[0] > 2
+    assert barriers[3] > 0.5  # eV, between ends that are 10 Å apart
+
+
+def test_dimers_fall_off_as_their_class_says(loaded):
+    frames = loaded["dimers"]
+    kinds = dict.fromkeys(atoms.info["kind"] for atoms in frames)
+    assert len(kinds) == 6
+    slopes = {kind: [] for kind in kinds}
+    for orientation in {atoms.info["orientation"] for atoms in frames}:
+        path = [atoms for atoms in frames if atoms.info["orientation"] == orientation]
+        near, far = (
+            next(atoms for atoms in path if atoms.info["distance"] == distance) for distance in (10, 15)
+        )
+        ratio = near.info["interaction_energy"] / far.info["interaction_energy"]
+        if ratio > 0:  # a dipole that lies across changes sign on the way
+            slopes[path[0].info["kind"]].append(np.log(ratio) / np.log(1.5))
+    typical = {kind: np.median(slope) for kind, slope in slopes.items()}
+    assert typical["charged-charged"] == pytest.approx(1, abs=0.03)
+    assert typical["charged-polar"] == pytest.approx(2, abs=0.3)
+    assert typical["polar-polar"] == pytest.approx(3, abs=0.5)
+    assert typical["apolar-apolar"] > 4.5  # 6, but for the small dipoles of rattled molecules
+
+
+def test_far_charged_dimers_follow_coulomb(loaded):
+    far = [atoms for atoms in of_split(loaded["dimers"], "far") if atoms.info["kind"] == "charged-charged"]
+    for atoms in far:
+        n_first = atoms.info["n_first"]
+        first, second = (labels(atoms)["charges"][part].sum() for part in (np.s_[:n_first], np.s_[n_first:]))
+        assert abs(first) == pytest.approx(1, abs=2e-3)
+        coulomb = COULOMB * first * second / atoms.info["distance"]
+        assert atoms.info["interaction_energy"] == pytest.approx(coulomb, rel=0.03)
+
+
+def test_a_cutoff_sees_two_separate_molecules_in_the_far_part_only(loaded):
+    for atoms in loaded["dimers"]:
+        n_first = atoms.info["n_first"]
+        closest = atoms.get_all_distances()[:n_first, n_first:].min()
+        assert (closest > 5.0) == (atoms.info["split"] == "far")
+
+
 @pytest.mark.slow
 def test_the_script_makes_the_same_ion_pairs_again_and_goes_on_where_it_stopped(tmp_path, loaded):
     pytest.importorskip("tblite", reason="tblite, which made the labels, is not installed")

@@ -150,6 +150,7 @@ def dimers(frames: list[Atoms], left: plt.Axes, right: plt.Axes) -> None:
         distance = [frame.info["distance"] for frame in path]
         left.loglog(distance, [abs(f.info["interaction_energy"]) for f in path], linewidth=1, label=kind)
     left.set(xlabel="distance / Å", ylabel="|interaction| / eV", title="six classes")
+    left.minorticks_off()
     left.set_xticks([3, 5, 10, 15], ["3", "5", "10", "15"])
     left.legend(fontsize=6, frameon=False)
     for split, colour in (("near", "tab:blue"), ("far", "tab:orange")):
@@ -158,6 +159,7 @@ def dimers(frames: list[Atoms], left: plt.Axes, right: plt.Axes) -> None:
         kinds = [kind.replace("polar", "P") for kind in kinds]
         energies = [frame.info["interaction_energy"] for frame in part]
         right.plot(kinds, energies, ".", markersize=3, color=colour, label=split)
+    right.set_yscale("symlog", linthresh=1e-3)
     right.set(ylabel="interaction / eV", title="all frames")
     right.legend(fontsize=7, frameon=False)
 

@@ -26,7 +26,7 @@ def frames(part: int) -> Iterator[Atoms]:
         atoms = relaxed(name).copy()
         if part:
             atoms.positions += rng.normal(scale=rng.uniform(*RATTLE), size=atoms.positions.shape)
-        frame = labelled(atoms, METHOD, split=SPLIT[number % len(SPLIT)], molecule=name)
+        frame = labelled(atoms, METHOD, split=SPLIT[number % len(SPLIT)], molecule=name, geometry=part)
         apart = sum(atom_energy(symbol) for symbol in frame.get_chemical_symbols())
         frame.info["atomisation_energy"] = apart - frame.info["REF_energy"]
         yield frame
