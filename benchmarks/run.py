@@ -3,6 +3,7 @@
 python benchmarks/run.py                    what `make bench` does
 python benchmarks/run.py --peers            also beside the peers, whose environments it makes first (minutes, once)
 python benchmarks/run.py --only scaling     one part anew; the others stay as they are in the day's file
+python benchmarks/run.py --only allscaip    AllScAIP beside the official code
 python benchmarks/run.py --only             the tables alone, from the newest file
 """
 
@@ -20,13 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import drift
+import official
 import scaling
 import speed
 import torch
+from peers.environments import PEERS, make
 from tables import write_readme
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+OWN = ("speed", "scaling", "models", "drift")  # parts
+BESIDE = ("peers", "allscaip")  # parts that need environments of others
 PACKAGES = ("torch", "torch-pme", "vesin", "e3nn", "ase", "numpy", "lightning")
 
 
@@ -72,24 +77,23 @@ def main() -> None:
         "--peers", action="store_true", help="also beside the peers, each in its own environment"
     )
     parser.add_argument(
-        "--only", nargs="*", choices=("speed", "scaling", "drift"), help="these parts; none is the tables alone"
+        "--only", nargs="*", choices=(*OWN, *BESIDE), help="these parts; none is the tables alone"
     )
     options = parser.parse_args()
-    if options.peers:
-        from peers.environments import PACKAGES as environments
-        from peers.environments import make
-
-        for name in environments:
-            make(name)
+    wanted = list(OWN) if options.only is None else options.only
+    if options.peers and not options.only:
+        wanted = [*wanted, *BESIDE]
+    for part in wanted:
+        for environment in environments_of(part):
+            make(environment)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "speed": speed.measure,
         "scaling": scaling.measure,
+        "models": scaling.models,
         "drift": drift.measure,
         "peers": speed.measure_peers,
+        "allscaip": official.measure,
     }
-    wanted = [name for name in parts if name != "peers"] if options.only is None else options.only
-    if options.peers:
-        wanted = [*wanted, "peers"]
     RESULTS.mkdir(exist_ok=True)
     torch.set_num_threads(1)
     for name in wanted:
@@ -101,6 +105,13 @@ def main() -> None:
     if "drift" in results:
         drift.draw(results["drift"]["rows"], RESULTS / "drift.png")
     write_readme(HERE / "README.md", results, RESULTS)
+
+
+def environments_of(part: str) -> list[str]:
+    """What has to be installed before a part is measured."""
+    if part == "allscaip":
+        return ["fairchem"]
+    return list(dict.fromkeys(peer.environment for peer in PEERS)) if part == "peers" else []
 
 
 def keep(part: str, result: dict[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""How time and memory grow: the neighbour list to 100 000 atoms, LOREM by Ewald summation and on a mesh.
+"""How time and memory grow: the neighbour list to 100 000 atoms, LOREM by Ewald summation and on a mesh, the models
+beside each other.
 
 python benchmarks/scaling.py
 """
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 import torchpme
-from race import Contestant, race
+from race import Contestant, Times, race
+from speed import WHOLE, shown
 from systems import one as structure
 
 from workbench.graphs import neighbours
@@ -35,6 +37,17 @@ SYSTEMS = (
 )
 LARGEST_EWALD = 2000  # atoms; time grows as n^2 and memory with it
 PRESET = "small"
+# The second AllScAIP is as large as the one that official.py holds to the official code.
+RACED = {"n_features": 128, "n_layers": 2, "n_heads": 4, "n_radial": 512, "frequencies": [10, 5, 2, 5, 10]}
+RACED |= {"cutoff": 6.0, "n_neighbours": 30}
+MODELS = {
+    "LOREM tiny": ("model.py", "lorem", "tiny"),
+    "LOREM small": ("model.py", "lorem", "small"),
+    "AllScAIP tiny": ("model.py", "allscaip", "tiny"),
+    "AllScAIP 128 wide": ("model.py", "allscaip", "tiny", json.dumps(RACED)),
+}
+WATER = ("water:24", "water:81", "water:192", "water:648", "water:1536", "water:2187")
+FITTED_FROM = 500  # atoms
 
 
 def measure(smallest: bool = False) -> dict[str, Any]:
@@ -133,6 +146,34 @@ def long_range(smallest: bool) -> list[dict[str, Any]]:
         for one in ways.values():
             one.close()
     return rows
+
+
+def models(smallest: bool = False) -> dict[str, Any]:
+    """Energy and forces of every model, from few atoms of water to many, as {"contestants", "times", "exponents"}."""
+    running = [Contestant(name, command) for name, command in MODELS.items()]
+    times: list[Times] = []
+    try:
+        for system in ("water:3", "water:24") if smallest else WATER:
+            n_rounds = 3 if len(structure(system, 0)) < 1000 else 1
+            times += shown(race(running, system, n_rounds, WHOLE))
+    finally:
+        for one in running:
+            one.close()
+    facts = {one.name: one.facts for one in running}
+    records = [one.record() for one in times]
+    return {
+        "contestants": facts,
+        "times": records,
+        "exponents": {name: exponents(records, name, facts[name]["idle_MB"]) for name in facts},
+    }
+
+
+def exponents(records: list[dict[str, Any]], name: str, idle_MB: float) -> dict[str, float]:
+    """Of the time and of the memory above that of the idle process, as powers of the number of atoms."""
+    own = [r for r in records if r["contestant"] == name]
+    large = [r for r in own if r["n_atoms"] >= FITTED_FROM] or own
+    logs = np.log([[r["n_atoms"], r["cpu_ms"], max(r["peak_MB"] - idle_MB, 1e-3)] for r in large])
+    return {what: float(np.polyfit(logs[:, 0], logs[:, n], 1)[0]) for n, what in ((1, "time"), (2, "memory"))}
 
 
 if __name__ == "__main__":

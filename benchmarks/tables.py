@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from speed import MD_STEPS, SMALLEST
+from speed import MD_STEPS, SMALLEST, WHOLE
 
 BASIS = "LOREM small"  # what ratios are taken to
 
@@ -28,6 +28,10 @@ def write_readme(readme: Path, results: dict[str, Any], folder: Path) -> None:
         tables["peers"] = circumstances(part["circumstances"]) + "\n\n" + measured
     if "scaling" in results:
         tables |= scaling_tables(results["scaling"])
+    if "models" in results:
+        tables["models"] = growth(results["models"])
+    if "allscaip" in results:
+        tables["allscaip"] = beside_official(results["allscaip"])
     if "drift" in results:
         tables["drift"] = drift_table(results["drift"])
     if (folder / "dimers.json").is_file():
@@ -188,6 +192,48 @@ def scaling_tables(part: dict[str, Any]) -> dict[str, str]:
         "long range": sums(part["long range"]),
         "mesh": accuracy(part["mesh"]),
     }
+
+
+def beside_official(part: dict[str, Any]) -> str:
+    """Time and memory of both codes, and how many times the official one takes what ours takes."""
+    found = Found(part["times"])
+    head = ["", *(f"{name}: ms (least)" for name in ("aspirin", "water, 192 atoms", "water, 648 atoms"))]
+    head += ["idle MB", "peak MB, 192 atoms", "peak MB, 648 atoms"]
+    rows = []
+    for variant in dict.fromkeys(name.partition(",")[0] for name in part["contestants"]):
+        times, memory = [], []
+        for name in (f"{variant}, official", f"{variant}, ours"):
+            records = [
+                found.records[name, system, WHOLE[0]] for system in ("aspirin", "water:192", "water:648")
+            ]
+            idle, peaks = part["contestants"][name]["idle_MB"], [r["peak_MB"] for r in records[1:]]
+            shown = [f"{r['cpu_ms']:.1f} ({r['cpu_ms_min']:.1f})" for r in records]
+            rows.append([name, *shown, *(f"{mb:.0f}" for mb in (idle, *peaks))])
+            times.append([r["cpu_ms"] for r in records])
+            memory.append([peak - idle for peak in peaks])
+        ratios = [a / b for both in (times, memory) for a, b in zip(*both, strict=True)]
+        ratios = [f"× {ratio:.1f}" for ratio in ratios]
+        rows.append([f"{variant}, official / ours", *ratios[:3], "", *(f"{r} above idle" for r in ratios[3:])])
+    version = next(facts["version"] for facts in part["contestants"].values() if "version" in facts)
+    said = circumstances(part["circumstances"])
+    return f"{said}\n\n{table(head, rows)}\n\nOfficial: {version}."
+
+
+def growth(part: dict[str, Any]) -> str:
+    """Time and memory of the models by number of atoms, and fitted exponents."""
+    found, names = Found(part["times"]), list(part["contestants"])
+    head = ["atoms", *(f"{name}: {what}" for name in names for what in ("ms", "MB above idle"))]
+    rows = []
+    for system in dict.fromkeys(r["system"] for r in part["times"]):
+        records = [found.records[name, system, WHOLE[0]] for name in names]
+        row = [str(records[0]["n_atoms"])]
+        for name, record in zip(names, records, strict=True):
+            above = record["peak_MB"] - part["contestants"][name]["idle_MB"]
+            row += [f"{record['cpu_ms']:.0f}", f"{above:.0f}"]
+        rows.append(row)
+    powers = [part["exponents"][name][what] for name in names for what in ("time", "memory")]
+    rows.append(["∝ n^", *(f"{power:.2f}" for power in powers)])
+    return circumstances(part["circumstances"]) + "\n\n" + table(head, rows)
 
 
 def accuracy(rows: Sequence[dict[str, Any]]) -> str:

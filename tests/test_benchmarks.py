@@ -93,6 +93,52 @@ def test_tables_hold_the_newest_results_and_refuse_a_readme_without_a_place(tmp_
 
 
 @pytest.mark.slow
+def test_models_are_timed_from_few_atoms_to_many() -> None:
+    import scaling
+    from run import circumstances
+    from tables import growth
+
+    part = scaling.models(smallest=True)
+    assert set(part["exponents"]) == set(scaling.MODELS)
+    for time in part["times"]:
+        assert 0 < time["cpu_ms_min"] <= time["cpu_ms"]
+        assert part["contestants"][time["contestant"]]["idle_MB"] < time["peak_MB"] < 10_000
+    said = {"load_average_after": [0.0], **circumstances()}
+    lines = growth({"circumstances": said, **part}).splitlines()
+    assert [line.split(" | ")[0] for line in lines[4:]] == ["| 3", "| 24", "| ∝ n^"]
+
+
+def test_exponents_are_those_of_the_large_systems_above_the_idle_process() -> None:
+    import scaling
+
+    records = [
+        {"contestant": "a", "n_atoms": n, "cpu_ms": 3 * n**1.5, "peak_MB": 400 + n**2 / 100}
+        for n in (500, 1000, 2000)
+    ]
+    small = {"contestant": "a", "n_atoms": 10, "cpu_ms": 1e6, "peak_MB": 500.0}
+    found = scaling.exponents([small, *records], "a", idle_MB=400)
+    assert found["time"] == pytest.approx(1.5)
+    assert found["memory"] == pytest.approx(2)
+
+
+def test_the_official_code_is_held_against_ours_by_what_a_system_adds() -> None:
+    from run import circumstances
+    from tables import beside_official
+
+    times = [
+        {"contestant": f"NeNo, {code}", "system": system, "call": "energy and forces"}
+        | {"cpu_ms": 100.0 * factor, "cpu_ms_min": 90.0, "peak_MB": idle + 200 * factor}
+        for code, factor, idle in (("official", 3, 500), ("ours", 2, 300))
+        for system in ("aspirin", "water:192", "water:648")
+    ]
+    contestants = {"NeNo, official": {"idle_MB": 500, "version": "1"}, "NeNo, ours": {"idle_MB": 300}}
+    said = {"load_average_after": [0.0], **circumstances()}
+    text = beside_official({"circumstances": said, "contestants": contestants, "times": times})
+    assert text.count("× 1.5") == 5
+    assert text.count("× 1.5 above idle") == 2
+
+
+@pytest.mark.slow
 def test_dimers_run_on_the_ion_pair(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "dimers.py"), "--steps", "3", "--out", str(tmp_path)]
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -34,7 +34,8 @@ def serve(prepare: Callable[[list[ase.Atoms]], dict[str, Callable[[], Any]]], **
     torch.set_num_threads(1)
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever libraries print goes to stderr
-    replies.write(json.dumps({"torch": torch.__version__, **facts}) + "\n")
+    idle = {"torch": torch.__version__, "idle_MB": memory_MB("VmRSS")}
+    replies.write(json.dumps({**idle, **facts}) + "\n")
     rng = np.random.default_rng(0)
     atoms: list[ase.Atoms] = []
     calls: dict[str, Callable[[], Any]] = {}
@@ -51,7 +52,11 @@ def serve(prepare: Callable[[list[ase.Atoms]], dict[str, Callable[[], Any]]], **
                 one.positions += rng.uniform(-JITTER, JITTER, (len(one), 3))
             wall, cpu = time.perf_counter(), time.process_time()
             calls[request["call"]]()
-            reply = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "peak_MB": peak_MB()}
+            reply = {
+                "cpu": time.process_time() - cpu,
+                "wall": time.perf_counter() - wall,
+                "peak_MB": memory_MB("VmHWM"),
+            }
         replies.write(json.dumps(reply) + "\n")
 
 
@@ -61,11 +66,11 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_MB() -> float:
-    """Peak of the resident memory, MB."""
+def memory_MB(kind: str) -> float:
+    """Resident memory in MB: what it is ("VmRSS") or its peak ("VmHWM"); elsewhere than on Linux always the peak."""
     try:
         status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+        return int(status.split(f"{kind}:")[1].split()[0]) / 1024
     except (OSError, IndexError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
