@@ -138,7 +138,7 @@ def test_ethanol_stays_whole_and_is_as_hot_as_said(loaded):
 
 
 def test_trajectories_never_straddle_the_split(loaded):
-    for name in ("ethanol", "water_box"):
+    for name in ("ethanol", "malonaldehyde", "water_box"):
         parts = {(atoms.info["trajectory"], atoms.info["split"]) for atoms in loaded[name]}
         assert len(parts) == len({trajectory for trajectory, _ in parts})
 
@@ -294,6 +294,31 @@ def test_a_cutoff_sees_two_separate_molecules_in_the_far_part_only(loaded):
         n_first = atoms.info["n_first"]
         closest = atoms.get_all_distances()[:n_first, n_first:].min()
         assert (closest > 5.0) == (atoms.info["split"] == "far")
+
+
+def test_rock_salt_is_as_large_and_as_stiff_as_it_should_be(loaded):
+    frames = of_split(loaded["sodium_chloride"], "volumes")
+    volume = np.array([atoms.get_volume() for atoms in frames])
+    fit = np.polynomial.Polynomial.fit(volume, column(frames, "energy"), 4)
+    (rest,) = [
+        root.real
+        for root in fit.deriv().roots()
+        if abs(root.imag) < 1e-9 and volume[0] < root.real < volume[-1]
+    ]
+    assert (rest / 2) ** (1 / 3) == pytest.approx(5.64, rel=0.03)  # two cubic cells; measured: 5.64 Å
+    assert rest * fit.deriv(2)(rest) / units.GPa == pytest.approx(25, abs=8)  # bulk modulus; measured: 25 GPa
+    pressure = [-labels(atoms)["stress"][:3].mean() for atoms in frames]
+    np.testing.assert_allclose(pressure[2:-2], -fit.deriv()(volume)[2:-2], rtol=0, atol=2e-3)
+
+
+def test_the_proton_of_malonaldehyde_hops(loaded):
+    frames = loaded["malonaldehyde"]
+    further = np.array([atoms.get_distance(3, 5) - atoms.get_distance(4, 5) for atoms in frames])
+    assert (further > 0.3).mean() > 0.1
+    assert (further < -0.3).mean() > 0.1
+    for atoms in frames:
+        assert 1.1 < atoms.get_distance(0, 1) < 1.8
+        assert 1.1 < atoms.get_distance(1, 2) < 1.8
 
 
 @pytest.mark.slow
