@@ -199,6 +199,7 @@ class Well(Potential):
     presets: dict[str, Any] = {}  # noqa: RUF012
     gives = frozenset({"energy"})
     rotation_invariant = size_consistent = True
+    long_ranged = False
     periodic = frozenset({0})
 
     def __init__(self, config: WellConfig) -> None:

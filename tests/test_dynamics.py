@@ -85,6 +85,7 @@ class Morse(Potential):
     gives: ClassVar = frozenset({"energy"})
     rotation_invariant: ClassVar = True
     size_consistent: ClassVar = True
+    long_ranged: ClassVar = False
     periodic: ClassVar = frozenset({0, 3})
 
     def __init__(self, config=MorseConfig()):

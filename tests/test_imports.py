@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "threads": set(),
     "nn": set(),
     "nn.*": {"nn.*"},
-    "models": {"models.contract", "models.lorem", "models.allscaip"},
+    "models": {"models.contract", "models.lorem", "models.allscaip", "models.mlanet"},
     "models.contract": {"graphs", "diagnostics"},
     "models.lorem": ONE_MODEL,
     "models.allscaip": ONE_MODEL,

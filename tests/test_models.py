@@ -259,15 +259,20 @@ def test_the_cutoff_in_a_crystal_leaves_only_the_stated_step(model: Potential) -
 # Near and far
 
 
-def test_it_is_long_ranged(model: Potential) -> None:
-    """Far beyond the cutoff, what the second molecule does still changes the force on the first."""
+def test_it_sees_beyond_the_cutoff_if_it_says_so(model: Potential) -> None:
+    """Far beyond the cutoff, does it change the forces on one molecule how far away another one is?"""
     near, far = (predict(model, water_pair(d)).forces[:3] for d in (4 * model.cutoff, 4 * model.cutoff + 1))
-    assert np.abs(near - far).max() > 1e-7
+    assert (np.abs(near - far).max() > 1e-7) == model.long_ranged
 
 
 def test_size_consistency_is_as_declared(model: Potential) -> None:
-    alone = energy(model, water_pair(0)[:3]) + energy(model, water_pair(0)[3:])
-    errors = [abs(energy(model, water_pair(d)) - alone) for d in (100.0, 10000.0)]
+    """Two different molecules: a mean over all atoms would not notice a second copy."""
+    alone = energy(model, ethanol()) + energy(model, water_pair(0)[:3])
+    errors = []
+    for distance in (100.0, 10000.0):
+        water = water_pair(0)[:3]
+        water.positions += [distance, 0, 0]
+        errors.append(abs(energy(model, ethanol() + water) - alone))
     if model.size_consistent:
         assert errors[1] < 0.02 * errors[0] + 1e-9  # falls as 1/r or faster
     else:

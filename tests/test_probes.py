@@ -58,6 +58,7 @@ class Springs(Potential):
     gives = frozenset({"energy", "forces"})
     rotation_invariant = False
     size_consistent = False
+    long_ranged = False
     periodic = frozenset({0})
 
     def __init__(self, config: SpringsConfig) -> None:

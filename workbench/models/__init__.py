@@ -8,10 +8,12 @@ from typing import Any
 from workbench.models.allscaip import AllScAIP
 from workbench.models.contract import Output, Potential
 from workbench.models.lorem import Lorem
+from workbench.models.mlanet import MLANet
 
 MODELS: dict[str, type[Potential]] = {
     Lorem.name: Lorem,
     AllScAIP.name: AllScAIP,
+    MLANet.name: MLANet,
 }
 
 __all__ = ["MODELS", "Output", "Potential", "build"]

@@ -143,6 +143,7 @@ class AllScAIP(Potential):
     gives = frozenset({"energy"})
     rotation_invariant = False
     size_consistent = False
+    long_ranged = True
     periodic = frozenset({0, 1, 2, 3})
 
     config: AllScAIPConfig
@@ -152,6 +153,7 @@ class AllScAIP(Potential):
         self.gives = frozenset({"energy", "forces"} if config.direct_forces else {"energy"})
         self.rotation_invariant = config.max_degree == 0 and not config.direct_forces
         self.size_consistent = not config.all_to_all
+        self.long_ranged = config.all_to_all and config.radial_bias
         d = config.n_features
         self.known[N_ELEMENTS_KNOWN:] = False
         self.element = nn.Embedding(N_ELEMENTS_KNOWN, d)

@@ -39,6 +39,7 @@ class Potential(nn.Module, ABC):
     gives                what `forward` returns itself: "energy", and "forces", "stress" where direct
     rotation_invariant   whether turning a structure leaves its energy as it is (else it is measured)
     size_consistent      whether two far fragments have the sum of their energies (else it is measured)
+    long_ranged          whether forces depend on distances beyond every cutoff
     periodic             how many periodic directions it can treat, a subset of {0, 1, 2, 3}
 
     Every model carries the per-element baseline it was trained with (`baseline`, eV, by atomic number; added
@@ -51,6 +52,7 @@ class Potential(nn.Module, ABC):
     gives: frozenset[str]
     rotation_invariant: bool
     size_consistent: bool
+    long_ranged: bool
     periodic: frozenset[int]
 
     baseline: Tensor
@@ -58,8 +60,8 @@ class Potential(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        wanted = ("name", "Config", "presets", "gives", "rotation_invariant", "size_consistent", "periodic")
-        missing = [fact for fact in wanted if not hasattr(cls, fact)]
+        wanted = ("name", "Config", "presets", "gives", "rotation_invariant", "size_consistent", "long_ranged")
+        missing = [fact for fact in (*wanted, "periodic") if not hasattr(cls, fact)]
         if missing:
             raise TypeError(f"{cls.__name__} does not state {', '.join(missing)}; see Potential's docstring")
 

@@ -103,12 +103,14 @@ class Lorem(Potential):
     gives = frozenset({"energy"})
     rotation_invariant = True
     size_consistent = True  # in the limit: the charges of two fragments see each other as 1/r
+    long_ranged = True
     periodic = frozenset({0, 2, 3})
 
     config: LoremConfig
 
     def __init__(self, config: LoremConfig) -> None:
         super().__init__(config)
+        self.long_ranged = config.long_range
         d, s, top = config.n_features, config.n_spherical, config.max_degree
         self.species = nn.Parameter(torch.randn(N_SPECIES, config.species_width) * config.species_width**-0.5)
         self.radial = mlp([2 * config.species_width, d, config.n_radial * d])

@@ -130,6 +130,7 @@ class MLANet(Potential):
     gives = frozenset({"energy", "forces", "stress"})
     rotation_invariant = True
     size_consistent = False  # the mean and the maximum are over all atoms, however far
+    long_ranged = False
     periodic = frozenset({0, 1, 2, 3})
 
     config: MLANetConfig
