@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from widgets import still
+from widgets.figure import live_figure
 from widgets.palette import GRID, INK, LINES
 from widgets.panel import Panel, Pump
 
@@ -234,9 +235,7 @@ def styled(figure: Any, x_label: str, y_label: str, title: str, height: int) -> 
 def _empty_figure(
     curves: Sequence[Curve], x_label: str, y_label: str, title: str, log: bool, height: int
 ) -> Any:
-    import plotly.graph_objects as go
-
-    figure = go.FigureWidget()
+    figure = live_figure()
     for number, curve in enumerate(curves):
         line = {"color": LINES[number % len(LINES)], "width": 2, "dash": _DASHES[number % len(_DASHES)]}
         figure.add_scatter(x=np.empty(0), y=np.empty(0), name=curve.label, mode="lines", line=line)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from widgets import still
+from widgets.figure import live_figure
 from widgets.live_plot import caption, in_words, styled
 from widgets.palette import INK, LINES
 from widgets.panel import Panel
@@ -50,9 +51,7 @@ class ParityPlot(Panel):
         self.update(reference, predicted)
 
     def _empty_figure(self, height: int) -> Any:
-        import plotly.graph_objects as go
-
-        figure = go.FigureWidget()
+        figure = live_figure()
         for number, name in enumerate(self._groups):
             marker = {
                 "color": LINES[number % len(LINES)],
