@@ -243,6 +243,45 @@ def test_dispersion_is_what_the_method_adds(loaded):
     assert -slope == pytest.approx(2 * (atoms.arrays["dispersion_forces"] * step).sum(), abs=1e-5)
 
 
+def test_what_is_removed_far_away_changes_the_cluster(loaded):
+    """The atom that is moved and the one that is removed are 10 Å apart; between them nothing else differs."""
+    path = of_split(loaded["charged_clusters"], "curve")
+    states = {
+        state: [atoms for atoms in path if atoms.info["state"] == state]
+        for state in ("Na9Cl8+", "Na8Cl8+", "Na8Cl8")
+    }
+    whole, without, neutral = states.values()
+    for first, second, third in zip(whole, without, neutral, strict=True):
+        assert first.get_distance(1, 16) > 9
+        np.testing.assert_array_equal(first.positions[:16], second.positions)
+        np.testing.assert_array_equal(second.positions, third.positions)
+        assert [atoms.info["charge"] for atoms in (first, second, third)] == [1, 1, 0]
+    drawn_out = {
+        state: column(frames, "energy")[-1] - column(frames, "energy").min() for state, frames in states.items()
+    }
+    assert drawn_out["Na9Cl8+"] > drawn_out["Na8Cl8+"] + 0.04
+    assert drawn_out["Na8Cl8"] > drawn_out["Na8Cl8+"] + 0.2
+    # The hole that the removed ion leaves sits on chlorine at that end: charge moved all through the cluster.
+    moved = labels(without[4])["charges"] - labels(whole[4])["charges"][:16]
+    assert moved.sum() == pytest.approx(labels(whole[4])["charges"][16], abs=1e-6)
+    assert moved.max() > 0.1
+
+
+def test_one_composition_in_two_charge_states_has_two_forces(loaded):
+    frames = loaded["charged_clusters"]
+    by_state = {(atoms.info["geometry"], atoms.info["state"]): atoms for atoms in frames}
+    pairs = [
+        (atoms, by_state[geometry, "Na8Cl8+"])
+        for (geometry, state), atoms in by_state.items()
+        if state == "Na8Cl8"
+    ]
+    assert len(pairs) == len(frames) / 3
+    for neutral, ionised in pairs:
+        assert neutral.info["split"] == ionised.info["split"]
+        assert np.abs(labels(neutral)["forces"] - labels(ionised)["forces"]).max() > 0.2
+        assert labels(ionised)["energy"] > labels(neutral)["energy"] + 5
+
+
 def test_ends_of_a_cumulene_feel_each_other_through_any_cutoff(loaded):
     frames = loaded["cumulene"]
     barriers = []
@@ -319,6 +358,28 @@ def test_the_proton_of_malonaldehyde_hops(loaded):
     for atoms in frames:
         assert 1.1 < atoms.get_distance(0, 1) < 1.8
         assert 1.1 < atoms.get_distance(1, 2) < 1.8
+
+
+def test_atoms_of_a_molecule_are_worth_more_than_a_sum_over_its_elements(loaded):
+    frames = loaded["small_molecules"]
+    relaxed = [atoms for atoms in frames if atoms.info["geometry"] == 0]
+    assert len({atoms.info["molecule"] for atoms in relaxed}) == len(relaxed) >= 90
+    energy = column(relaxed, "atomisation_energy")
+    assert energy.min() > 0
+    elements = sorted({number for atoms in relaxed for number in atoms.numbers})
+    counts = np.array([[(atoms.numbers == element).sum() for element in elements] for atoms in relaxed])
+    rest = energy - counts @ np.linalg.lstsq(counts, energy, rcond=None)[0]
+    assert 0.5 < rest.std() < 0.2 * energy.std()
+    # The zero of the atomisation energies is the same everywhere: the atoms alone.
+    alone = column(relaxed, "energy") + energy
+    np.testing.assert_allclose(counts @ np.linalg.lstsq(counts, alone, rcond=None)[0], alone, atol=1e-6)
+    lowest = {atoms.info["molecule"]: labels(atoms)["energy"] for atoms in relaxed}
+    assert all(labels(atoms)["energy"] > lowest[atoms.info["molecule"]] - 1e-3 for atoms in frames)
+
+
+def test_a_molecule_is_in_one_part_of_the_split(loaded):
+    parts = {(atoms.info["molecule"], atoms.info["split"]) for atoms in loaded["small_molecules"]}
+    assert len(parts) == len({molecule for molecule, _ in parts})
 
 
 @pytest.mark.slow
