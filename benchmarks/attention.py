@@ -135,7 +135,7 @@ def trainings(seed: int) -> list[Training]:
         Training("stages", "ethanol", "NeAnNoSi", 400, marks[1:3], seed, rotate=True, direct_steps=200),
         turning,
         *(
-            Training("growing", "ethanol", variant, n_train, (), seed, direct_steps=300)
+            Training("growing", "ethanol", variant, n_train, (200,), seed)
             for n_train in (25, 400, 100)
             for variant in ("NeAnNoSi", "NeNo", "NeAn", "Ne")
         ),

@@ -130,9 +130,9 @@ def turning(found: Found) -> Table:
     for name, training in TURNING.items():
         for seeds in zip(*found.judged(part="turning", **training), strict=True):
             spread = [one["rotation"] for one in seeds]
-            row = [name, str(seeds[0]["steps"]), f"{mean([s['energy_meV_per_atom'] for s in spread]):.2g}"]
-            row += [f"{mean([s['forces_meV_per_A'] for s in spread]):.2g}"]
-            row += [f"{100 * mean([s['relative_forces'] for s in spread]):.2g} %"]
+            row = [name, str(seeds[0]["steps"]), f"{mean([s['energy_meV_per_atom'] for s in spread]):.3g}"]
+            row += [f"{mean([s['forces_meV_per_A'] for s in spread]):.3g}"]
+            row += [f"{100 * mean([s['relative_forces'] for s in spread]):.3g} %"]
             for key, digits in ((FORCES, 0), (ENERGY, 1)):
                 for test in ("test", "test, turned"):
                     values = [one["tests"][test][key] for one in seeds if one["steps"]]
@@ -231,6 +231,9 @@ def draw_growing(axis: Any, found: Found) -> None:
             for size in found.values("growing", "n_train")
         )
         axis.loglog(*zip(*points, strict=True), "o-", ms=4, label=variant)
+    sizes = sorted(found.values("growing", "n_train"))
+    axis.set_xticks(sizes, [str(size) for size in sizes])
+    axis.minorticks_off()
     axis.set(title="growing data", xlabel="frames to train on", ylabel="test F, RMSE / meV/Å")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from attention_tables import attention_tables
 from speed import MD_STEPS, SMALLEST, WHOLE
 
 BASIS = "LOREM small"  # what ratios are taken to
@@ -17,7 +18,7 @@ def write_readme(readme: Path, results: dict[str, Any], folder: Path) -> None:
     """Put the tables between the README's markers, `<!-- NAME -->` and `<!-- end -->`.
 
     results   parts by name, as run.py keeps them; the tables of a part that is absent stay as they are
-    folder    where dimers.json lies, if it was made
+    folder    where dimers.json and attention.json lie, if they were made
     """
     tables: dict[str, str] = {}
     if "speed" in results:
@@ -36,6 +37,8 @@ def write_readme(readme: Path, results: dict[str, Any], folder: Path) -> None:
         tables["drift"] = drift_table(results["drift"])
     if (folder / "dimers.json").is_file():
         tables["dimers"] = dimers_table(json.loads((folder / "dimers.json").read_text()))
+    if (folder / "attention.json").is_file():
+        tables |= attention(json.loads((folder / "attention.json").read_text()))
     text = readme.read_text()
     for name, table in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
@@ -295,3 +298,7 @@ def dimers_table(record: dict[str, Any]) -> str:
         row += [f"{one['far']['forces_rmse_meV_per_A']:.1f}" for one in (far, local)]
         rows.append(row)
     return table(head, rows)
+
+
+def attention(record: dict[str, Any]) -> dict[str, str]:
+    return {name: table(*content) for name, content in attention_tables(record).items()}

@@ -165,3 +165,30 @@ def test_drift_measures_both_runs_and_makes_table_and_figure(tmp_path: Path) -> 
     assert len(drift_table({"circumstances": said, **part}).splitlines()) == 2 + 2 + 2
     drift.draw(part["rows"], tmp_path / "drift.png")
     assert (tmp_path / "drift.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_attention_trains_judges_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    from attention_tables import draw
+    from tables import attention
+
+    command = [sys.executable, str(BENCHMARKS / "attention.py"), "--steps", "2", "--out", str(tmp_path)]
+    said = [
+        subprocess.run([*command, "--only", part], check=True, capture_output=True).stdout
+        for part in ("stages", "stages", "turning")
+    ]
+    assert [len(lines.splitlines()) for lines in said] == [1, 0, 3]  # what is there is not repeated
+    record = json.loads((tmp_path / "attention.json").read_text())
+    direct, conservative = record["rows"][0]["judged"]
+    assert (direct["stage"], direct["steps"]) == ("direct", 50)  # whole epochs of 400 frames
+    assert (conservative["stage"], conservative["steps"]) == ("conservative", 100)
+    assert 0 < direct["cpu_s"] < conservative["cpu_s"]
+    invariant = record["rows"][3]["judged"][-1]
+    assert invariant["rotation"]["relative_forces"] < 1e-3 < conservative["rotation"]["relative_forces"]
+    turned, still = (invariant["tests"][name]["forces_rmse_meV_per_A"] for name in ("test, turned", "test"))
+    assert turned == pytest.approx(still, rel=1e-4)
+    tables = attention(record)
+    assert set(tables) == {"attention turning", "attention stages"}
+    assert len(tables["attention stages"].splitlines()) == 2 + 1 + 2  # from scratch, and both stages
+    draw(record, tmp_path)
+    assert (tmp_path / "attention_training.png").stat().st_size > 1000
