@@ -112,6 +112,18 @@ DATASETS = {
             n_frames=132,
         ),
         Dataset(
+            name="lithium_crystals",
+            title="LiCl, LiBr, LiI and Li2S, rattled and strained",
+            path="lithium_crystals.xyz.gz",
+            sha256="f30e4c5a21fabf4f152053ba14fe74eb8bae4e3b52fd15855356b5f897949973",
+            method="GFN1-xTB",
+            units="eV, Å, e, eV/Å^3",
+            licence="CC0-1.0",
+            split=("train", "validation", "test"),
+            effect="Four crystals of one metal at once, with stress, and its charge in each",
+            n_frames=120,
+        ),
+        Dataset(
             name="dimers",
             title="Dimers of charged, polar and apolar molecules",
             path="dimers.xyz.gz",
