@@ -27,6 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "splits": {"checks"},
     "structures": {"plausibility", "checks", "formats", "splits"},
     "catalogue": {"structures"},
+    "published": set(),
+    "downloads": {"published"},
     "graphs": set(),
     "diagnostics": set(),
     "stream": set(),

@@ -113,8 +113,9 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         "what",
-        choices=("list", "show", "check"),
-        help="the data sets by name; what is in DATA; what is wrong with it (exit code 1 if a training would be)",
+        choices=("list", "show", "check", "fetch"),
+        help="the data sets by name; what is in DATA; what is wrong with it (exit code 1 if a training would be); "
+        "download DATA, one of the published sets, and compare it with its checksum",
     )
     flags.add_data(parser, nargs="?")
     parser.add_argument(
@@ -125,20 +126,80 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL",
         help="labels that every frame must have, for check [energy forces]",
     )
+    group = parser.add_argument_group("fetch")
+    group.add_argument("--folder", default="data", help="where the file is put [data]")
+    group.add_argument("--file", help="a copy on this machine, taken instead of a download")
+    group.add_argument(
+        "--trust",
+        action="store_true",
+        help="accept a set for which no checksum is published, and record that of what came",
+    )
+    group.add_argument("--unpack", action="store_true", help="of an archive: write its files beside it")
 
 
 def _data(args: argparse.Namespace) -> Answer:
     from workbench.catalogue import DATASETS
+    from workbench.published import PUBLISHED
 
     if args.what == "list":
-        facts = [asdict(dataset) for dataset in DATASETS.values()]
-        rows = [[d.name, f"{d.n_frames} frames", d.method, d.title] for d in DATASETS.values()]
-        return Answer({"datasets": facts}, table(rows))
+        return _list()
     if args.data is None:
-        raise ValueError(f"data {args.what} needs DATA: a file, or one of {', '.join(DATASETS)}")
+        fetched = args.what == "fetch"
+        among = f"one of {', '.join(PUBLISHED if fetched else DATASETS)}"
+        raise ValueError(f"data {args.what} needs DATA: {among if fetched else 'a file, or ' + among}")
+    if args.what == "fetch":
+        return _fetch(args)
+    if args.what == "show" and args.data in PUBLISHED and not Path(args.data).exists():
+        facts = asdict(PUBLISHED[args.data])
+        shown = [(key.replace("_", " "), fact) for key, fact in facts.items() if fact]
+        return Answer(facts, f"{table(shown)}\n\nto get it: workbench data fetch {args.data}")
     with flags.quiet():  # findings are the answer here, not a warning
         frames = flags.frames(args.data, args.index, args.split, **flags.given(args, flags.READING))
     return _check(frames, args.needed) if args.what == "check" else _show(frames)
+
+
+def _list() -> Answer:
+    from workbench.catalogue import DATASETS
+    from workbench.published import PUBLISHED
+
+    shipped = [[d.name, f"{d.n_frames} frames", d.method, d.title] for d in DATASETS.values()]
+    published = [
+        [
+            one.name,
+            one.checksum.partition(":")[0] or "by hand" * bool(one.by_hand) or "--trust",
+            one.licence,
+            one.title,
+        ]
+        for one in PUBLISHED.values()
+    ]
+    document = {
+        "datasets": list(map(asdict, DATASETS.values())),
+        "published": list(map(asdict, PUBLISHED.values())),
+    }
+    text = f"{table(shipped)}\n\npublished elsewhere, for workbench data fetch:\n{table(published)}"
+    return Answer(document, text)
+
+
+def _fetch(args: argparse.Namespace) -> Answer:
+    from workbench.downloads import fetch, named, unpack
+
+    def show(so_far: int, total: int | None) -> None:
+        of = f" of {total / 1e6:.1f}" if total else ""
+        print(f"\r{so_far / 1e6:.1f}{of} MB", end="", file=sys.stderr, flush=True)
+
+    entry = named(args.data)
+    path = fetch(entry.name, args.folder, args.file, args.trust, progress=show if sys.stderr.isatty() else None)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    files = unpack(path) if args.unpack else []
+    checked = (
+        f"agrees with {entry.checksum}" if entry.checksum else "no checksum is published; its own is recorded"
+    )
+    text = (
+        f"{path}: {path.stat().st_size} bytes, {checked}\nlicence: {entry.licence}\nto cite: {entry.citation}"
+    )
+    text += f"\nnote: {entry.note}" * bool(entry.note) + "".join(f"\n{one}" for one in files)
+    return Answer({**asdict(entry), "file": path, "unpacked": files}, text)
 
 
 def _show(frames: Frames) -> Answer:
@@ -226,6 +287,6 @@ COMMANDS = {
     "explain": Command(
         "look inside one prediction: charges, attention", commands.explain_options, commands.explain
     ),
-    "data": Command("list data sets, look into one, check one", _data_options, _data),
+    "data": Command("list data sets, look into one, check one, fetch a published one", _data_options, _data),
     "lab": Command("open the notebooks in JupyterLab", _lab_options, _lab),
 }
