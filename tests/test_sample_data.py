@@ -6,9 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 from ase.optimize import BFGS
 
+from workbench import TrainingConfig, build, evaluate, fit
 from workbench.catalogue import DATASETS, SAMPLE_DATA, load
 from workbench.structures import labels, read
 
@@ -394,6 +396,23 @@ def test_atoms_of_a_molecule_are_worth_more_than_a_sum_over_its_elements(loaded)
 def test_a_molecule_is_in_one_part_of_the_split(loaded):
     parts = {(atoms.info["molecule"], atoms.info["split"]) for atoms in loaded["small_molecules"]}
     assert len(parts) == len({molecule for molecule, _ in parts})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_small_model_learns_the_forces_in_a_quarter_of_a_minute(name, loaded, tmp_path):
+    torch.manual_seed(0)
+    frames = [*of_split(loaded[name], "train"), *of_split(loaded[name], "near")]
+    chosen = np.random.default_rng(0).permutation(len(frames))
+    held_back = [frames[number] for number in chosen[:8]]
+    train = [frames[number] for number in chosen[8:200]]
+    config = TrainingConfig(epochs=200, batch_size=4, learning_rate=3e-3, max_minutes=0.25, device="cpu")
+    model = build("lorem", "tiny")
+    fit(model, train, held_back, config, folder=tmp_path / "run", progress=False)
+    known_from_nothing = np.sqrt(np.mean(np.concatenate([labels(atoms)["forces"] for atoms in held_back]) ** 2))
+    errors = evaluate(model, held_back).forces
+    assert errors is not None
+    assert errors.rmse < 0.8 * known_from_nothing
 
 
 @pytest.mark.slow
