@@ -18,8 +18,8 @@ N_PARTS = 10  # the first two are the curves to test on
 # Å, at ambient conditions: zigzag, across the layers, armchair. Brown, Rundqvist, Acta Cryst. 19, 684 (1965).
 CELL = [3.3136, 10.478, 4.3763]
 SITE = (0, 0.10168, 0.08056)
-# Only the Gamma point is available, so that the size of the layer matters: in 4 by 3 cells the crystal lies 23 meV per
-# atom lower. All frames have the same layer, and compare.
+# Only the Gamma point is available, so that the size of the layer matters: in 4 by 3 cells the crystal lies 22 meV per
+# atom lower, and its layers are bound by 5 meV more. All frames have the same layer, and compare.
 REPEAT = (3, 1, 2)
 SPACING = CELL[1] / 2  # Å between the middles of neighbouring layers
 SPACINGS = [4.7, 4.85, 5, 5.1, 5.2, 5.3, 5.4, 5.55, 5.7, 6, 6.5, 7, 7.5, 8, 9, 10, 12, 15]
