@@ -47,10 +47,8 @@ def fetch(
     """
     entry = named(name)
     target = Path(folder) / entry.file_name
-    if target.is_file():
-        _compare(entry, target, target)
-        return target
-    if file is None and entry.by_hand:
+    there = target.is_file()
+    if not there and file is None and entry.by_hand:
         raise ValueError(
             f"{name} cannot be fetched: {entry.by_hand}. See {entry.url}; then give the file with --file"
         )
@@ -59,6 +57,15 @@ def fetch(
             f"{name}: no checksum is published, so that nobody can tell whether the right file comes. "
             "With --trust it is taken as it comes, and its sha256 recorded"
         )
+    sha256 = _compare(entry, target, target) if there else _put(entry, target, file, timeout_s, progress)
+    _record_of(target).write_text(f"{sha256}  {target.name}\n", encoding="utf-8")
+    return target
+
+
+def _put(
+    entry: Published, target: Path, file: str | Path | None, timeout_s: float, progress: Progress | None
+) -> str:
+    """Bring the file to `target`, whole and compared, or not at all; its sha256."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
     try:
@@ -73,8 +80,7 @@ def fetch(
         partial.unlink(missing_ok=True)
         raise
     partial.replace(target)
-    _record_of(target).write_text(f"{sha256}  {target.name}\n", encoding="utf-8")
-    return target
+    return sha256
 
 
 def named(name: str) -> Published:
