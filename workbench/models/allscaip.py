@@ -50,6 +50,8 @@ class AllScAIPConfig:
     all_to_all          attention between all atoms ("No"); False leaves it out: a local twin to compare with
     angular_bias        neighbourhood attention knows the angles between neighbours ("An")
     radial_bias         all-to-all attention knows distances ("Si")
+    element_scale       of the random numbers by which elements differ at first. With the published 1e-3 a small
+                        training hardly leaves the plateau on which all atoms look the same; `tiny` and `small` take 1
     smooth              neighbours come and go smoothly. The published False counts every neighbour fully in the order
                         parameters and ranks only the n_neighbours + 20 nearest atoms, so that the energy jumps
     direct_forces       give forces by a head of their own, for pretraining; they are no gradient of the energy
@@ -68,12 +70,13 @@ class AllScAIPConfig:
     all_to_all: bool = True
     angular_bias: bool = False
     radial_bias: bool = False
+    element_scale: float = 1e-3
     smooth: bool = True
     direct_forces: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frequencies", tuple(self.frequencies))  # JSON has lists
-        for name in ("cutoff", "n_neighbours", "n_features", "n_layers", "n_heads", "n_sinc"):
+        for name in ("cutoff", "n_neighbours", "n_features", "n_layers", "n_heads", "n_sinc", "element_scale"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
         if self.n_radial < 2:
@@ -124,19 +127,26 @@ class AllScAIP(Potential):
     Config = AllScAIPConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {
-            **{
-                "cutoff": 5.0,
-                "n_neighbours": 20,
-                "n_features": 64,
-                "n_layers": 2,
-                "n_heads": 4,
-                "n_radial": 64,
-            },
-            **{"frequencies": (5, 3, 2, 3, 3), "angular_bias": True, "radial_bias": True},
+            "cutoff": 5.0,
+            "n_neighbours": 20,
+            "n_features": 64,
+            "n_layers": 2,
+            "n_heads": 4,
+            "n_radial": 256,
+            "frequencies": (5, 3, 2, 3, 3),
+            "angular_bias": True,
+            "radial_bias": True,
+            "element_scale": 1.0,
         },
         "small": {
-            **{"n_features": 256, "n_layers": 4, "n_heads": 8, "n_radial": 128},
-            **{"frequencies": (10, 5, 2, 5, 10), "angular_bias": True, "radial_bias": True},
+            "n_features": 256,
+            "n_layers": 4,
+            "n_heads": 8,
+            "n_radial": 256,
+            "frequencies": (10, 5, 2, 5, 10),
+            "angular_bias": True,
+            "radial_bias": True,
+            "element_scale": 1.0,
         },
         "medium": {},
     }
@@ -157,7 +167,7 @@ class AllScAIP(Potential):
         d = config.n_features
         self.known[N_ELEMENTS_KNOWN:] = False
         self.element = nn.Embedding(N_ELEMENTS_KNOWN, d)
-        nn.init.uniform_(self.element.weight, -1e-3, 1e-3)
+        nn.init.uniform_(self.element.weight, -config.element_scale, config.element_scale)
         self.order = dense(config.order_degree + 1, d)
         self.atom_norm = nn.RMSNorm(2 * d)
         self.atom = dense(2 * d, d)
