@@ -101,7 +101,7 @@ def largest_bend(found: Potential) -> float:
     return np.abs(np.diff(energies, 2)).max()
 
 
-def test_the_smooth_has_no_jumps_and_the_published_one_has() -> None:
+def test_a_smooth_model_has_no_jumps_and_the_published_one_has() -> None:
     smooth, published = largest_bend(model()), largest_bend(model(smooth=False))
     assert smooth < 1e-3
     assert published > 30 * smooth, "the published feature counts a neighbour fully as soon as it is one"
