@@ -283,3 +283,23 @@ def test_atoms_of_a_molecule_are_worth_more_than_a_sum_over_its_elements(loaded)
 def test_a_molecule_is_in_one_part_of_the_split(loaded):
     parts = {(atoms.info["molecule"], atoms.info["split"]) for atoms in loaded["small_molecules"]}
     assert len(parts) == len({molecule for molecule, _ in parts})
+
+
+def test_formate_gives_its_hydrogen_to_copper(loaded):
+    path = of_split(loaded["formate_copper"], "path")
+    np.testing.assert_allclose(np.diff(column(path, "progress")), 1 / (len(path) - 1), atol=1e-5)
+    hydrogen, carbon, *oxygen = range(18, 22)
+
+    def to_copper(atoms: Atoms, atom: int) -> float:
+        return atoms.get_distances(atom, range(18), mic=True).min()
+
+    first, last = path[0], path[-1]
+    assert first.get_distance(hydrogen, carbon) == pytest.approx(1.1, abs=0.05)
+    assert [to_copper(first, atom) for atom in oxygen] == pytest.approx([1.97, 1.97], abs=0.06)
+    assert first.get_angle(oxygen[0], carbon, oxygen[1]) == pytest.approx(125, abs=5)
+    assert last.get_distance(hydrogen, carbon) > 3
+    assert to_copper(last, hydrogen) < 1.75
+    assert last.get_angle(oxygen[0], carbon, oxygen[1]) > 170
+    energy = column(path, "energy")
+    assert energy.argmax() not in (0, len(path) - 1)
+    assert -1 < energy[-1] - energy[0] < 1

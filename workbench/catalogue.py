@@ -171,6 +171,18 @@ DATASETS = {
             effect="Layers that only dispersion holds together, a third of it beyond a cutoff; with it and without it",
             n_frames=157,
         ),
+        Dataset(
+            name="formate_copper",
+            title="Formate on copper, giving off carbon dioxide",
+            path="formate_copper.xyz.gz",
+            sha256="200f4f6dde858491e4c6afe7a84d93254b120724eb21e63cad38c1c06db643e5",
+            method="GFN1-xTB",
+            units="eV, Å, e, eV/Å^3",
+            licence="CC0-1.0",
+            split=("train", "validation", "test", "path"),
+            effect="A bond that breaks on a metal: an adsorbate, a gas, and charge that goes over to the surface",
+            n_frames=81,
+        ),
     )
 }
 

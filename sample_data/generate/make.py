@@ -19,6 +19,7 @@ import charged_clusters
 import cumulene
 import dimers
 import ethanol
+import formate_copper
 import ion_pair
 import lithium_crystals
 import malonaldehyde
@@ -40,6 +41,7 @@ SETS = {
     "sodium_chloride": sodium_chloride,
     "lithium_crystals": lithium_crystals,
     "black_phosphorus": black_phosphorus,
+    "formate_copper": formate_copper,
 }
 HERE = Path(__file__).parent
 

@@ -215,6 +215,19 @@ def lithium_crystals(frames: list[Atoms], left: plt.Axes, right: plt.Axes) -> No
     stresses(frames, right, lambda frame: frame.info["crystal"])
 
 
+def formate_copper(frames: list[Atoms], left: plt.Axes, right: plt.Axes) -> None:
+    """Energy along the path; charges of the carbon, of the hydrogen and of the metal along it."""
+    path = [frame for frame in frames if frame.info["split"] == "path"]
+    progress = [frame.info["progress"] for frame in path]
+    energy = np.array([frame.info["REF_energy"] for frame in path])
+    left.plot(progress, energy - energy[0], "o-", markersize=3, linewidth=1)
+    left.set(xlabel="HCOO on Cu → CO2 + H on Cu", ylabel="energy / eV", title="along the path")
+    for label, atoms in (("H", [-4]), ("C", [-3]), ("O, both", [-2, -1]), ("Cu, all", slice(0, -4))):
+        right.plot(progress, [f.arrays["REF_charges"][atoms].sum() for f in path], linewidth=1, label=label)
+    right.set(xlabel="along the path", ylabel="Mulliken charge / e", title="charge goes over to the metal")
+    right.legend(fontsize=7, frameon=False)
+
+
 def stresses(frames: list[Atoms], axes: plt.Axes, kind: Callable[[Atoms], str]) -> None:
     """Distribution of the pressure in each kind of frame."""
     for word in dict.fromkeys(map(kind, frames)):
