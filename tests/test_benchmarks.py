@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 
@@ -192,3 +194,51 @@ def test_attention_trains_judges_and_goes_on_where_it_was(tmp_path: Path) -> Non
     assert len(tables["attention stages"].splitlines()) == 2 + 1 + 2  # from scratch, and both stages
     draw(record, tmp_path)
     assert (tmp_path / "attention_training.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_accuracy_trains_within_its_budget_and_refuses_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import accuracy
+    from accuracy_tables import write_page
+
+    from workbench import catalogue
+
+    frames = [atoms for atoms in catalogue.load("ethanol") if atoms.info["split"] in ("train", "test")][::20]
+    ase.io.write(tmp_path / "md17_ethanol.xyz.gz", frames, format="extxyz")
+    with pytest.raises(ValueError, match="Get that file"):
+        accuracy.read(tmp_path, "md17_ethanol")
+    digest = hashlib.sha256((tmp_path / "md17_ethanol.xyz.gz").read_bytes()).hexdigest()
+    monkeypatch.setitem(accuracy.SETS, "md17_ethanol", accuracy.Set(digest, "", 4))
+    monkeypatch.setattr(accuracy, "WEIGHTS", tmp_path)
+    parts = accuracy.read(tmp_path, "md17_ethanol")
+    assert len(parts["val"]) == 4  # a tenth of the forty to train on
+    row = accuracy.measure(accuracy.Training("md17_ethanol"), parts, minutes=0.01)
+    assert 0 < row["cpu_s"] < 30
+    assert row["steps"] == row["epochs"] * -(-row["frames"]["seen"] // 4)
+    (tmp_path / "accuracy.json").write_text(json.dumps({"rows": [row]}))
+    write_page(tmp_path / "page.md", tmp_path)
+    assert f"| {row['errors']['forces_rmse_meV_per_A']:.1f} |" in (tmp_path / "page.md").read_text()
+
+
+def test_bond_that_departs_is_seen() -> None:
+    from stability import Bonds
+    from systems import systems
+
+    (ethanol,) = systems("1*ethanol")
+    bonds = Bonds([ethanol])
+    assert len(bonds.lengths) == 8
+    assert bonds.departure(ethanol) == pytest.approx(0)
+    ethanol.positions[-1] += 5 * (ethanol.positions[-1] - ethanol.positions.mean(axis=0))
+    assert bonds.departure(ethanol) > 0.5
+
+
+@pytest.mark.slow
+def test_degrees_are_raced(tmp_path: Path) -> None:
+    from accuracy_tables import write_page
+
+    command = [sys.executable, str(BENCHMARKS / "degrees.py"), "--smallest", "--out", str(tmp_path)]
+    subprocess.run(command, check=True)
+    write_page(tmp_path / "page.md", tmp_path)
+    assert "| tiny, l_max 1, gradient |" in (tmp_path / "page.md").read_text()
