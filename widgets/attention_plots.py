@@ -80,7 +80,7 @@ class HeatMap(Plot):
         square = len(receivers) == len(senders)
         with self.figure.batch_update():
             trace, layout = self.figure.data[0], self.figure.layout
-            trace.z, trace.x, trace.y = weights.astype(np.float32), self.x, self.y
+            trace.z, trace.x, trace.y = _with_gaps(weights.astype(np.float32)), self.x, self.y
             trace.zmin, trace.zmax = 0.0 if self.log else self.low, self.high
             trace.colorscale = _logarithmic(self.low / self.high) if self.log else "RdBu_r"
             self.figure.data[1].x, self.figure.data[1].y = self.x[:1], self.y[:1]
@@ -272,7 +272,7 @@ class RankMap(Plot):
         )
         text = np.where(np.isfinite(correlations), np.char.mod("%+.2f", correlations), "")
         self.figure.add_heatmap(
-            z=correlations,
+            z=_with_gaps(correlations),
             x=np.array([str(head) for head in range(correlations.shape[1])]),
             y=np.array([label.replace(", ", ",<br>") for label in labels]),
             text=text,
@@ -354,3 +354,12 @@ def _ticks(count: int) -> np.ndarray:
 def _outline(row: int, width: int) -> dict[str, Any]:
     corners = {"x0": -0.5, "x1": width - 0.5, "y0": row - 0.5, "y1": row + 0.5}
     return {"type": "rect", **corners, "line": {"color": _CHOSEN, "width": 2}}
+
+
+def _with_gaps(values: np.ndarray) -> np.ndarray:
+    """None in place of NaN, which JSON, in which a matrix travels, does not know."""
+    gaps = np.isnan(values)
+    if gaps.any():
+        values = values.astype(object)
+        values[gaps] = None
+    return values
