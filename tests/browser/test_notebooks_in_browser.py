@@ -20,6 +20,12 @@ ALLSCAIP = {
     "allscaip-far": "6 · A hundred ångströms away",
 }
 
+MLANET = {
+    "mlanet-dynamics": "3 · Let both run",
+    "mlanet-paths": "4 · What each path attends to",
+    "mlanet-layers": "6 · Peel off a layer",
+}
+
 
 def look_at(notebook, sections):
     """A picture of every section; every one of them is there."""
@@ -50,4 +56,10 @@ def test_allscaip_shows_what_it_attends_to(open_notebook):
     notebook = open_notebook(file=NOTEBOOKS / "04_allscaip.ipynb", height=1400)
     assert notebook.ask("second.outcome.state") == "finished"
     look_at(notebook, ALLSCAIP)
+    assert not notebook.complaints
+
+
+def test_mlanet_parts_layers(open_notebook):
+    notebook = open_notebook(file=NOTEBOOKS / "05_mlanet.ipynb", height=1400)
+    look_at(notebook, MLANET)
     assert not notebook.complaints
