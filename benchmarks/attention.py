@@ -37,6 +37,7 @@ import numpy as np
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from attention_tables import draw
+from run import circumstances
 from scipy.spatial.transform import Rotation
 
 from workbench import TrainingConfig, build, build_from, catalogue, evaluate, fit
@@ -53,26 +54,22 @@ SHA256 = {
 # `tiny` of each model, with the parts of the paper that are in it (Ne is always).
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "NeAnNoSi": ("allscaip", {}),
-    "NeAnNo": ("allscaip", {"radial_bias": False}),
     "NeNo": ("allscaip", {"radial_bias": False, "angular_bias": False}),
     "NeAn": ("allscaip", {"radial_bias": False, "all_to_all": False}),
     "Ne": ("allscaip", {"radial_bias": False, "angular_bias": False, "all_to_all": False}),
     "NeAnNoSi, invariant": ("allscaip", {"max_degree": 0}),
+    "published elements": ("allscaip", {"element_scale": 1e-3}),
     "LOREM": ("lorem", {}),
 }
-BATCH_SIZE = 8
 LEARNING_RATE = 1e-3
 GRADIENT_CLIP = 1.0
 EMA_DECAY = 0.99
-ENERGY_WEIGHT = 1.0
-FORCES_WEIGHT = 0.5
+FORCES_WEIGHT = 1.0
 N_ROTATIONS, N_TURNED = 10, 10  # rotations of each structure, structures
 SETTINGS = {
-    "batch_size": BATCH_SIZE,
     "learning_rate": LEARNING_RATE,
     "gradient_clip": GRADIENT_CLIP,
     "ema_decay": EMA_DECAY,
-    "energy_weight": ENERGY_WEIGHT,
     "forces_weight": FORCES_WEIGHT,
 }
 
@@ -98,8 +95,8 @@ class Training:
 
     marks          steps with conservative forces after which the model is judged
     direct_steps   steps before them with direct forces; the model is judged after these too
-    Of the last half of a training that is judged only at its end the learning rate falls to zero as a cosine. Else it
-    stays: what is judged on the way must not depend on what follows.
+    Where the model is judged only at the end, the learning rate falls to zero as a cosine after an eighth of the
+    steps. Else it stays: what is judged on the way must not depend on what follows.
     """
 
     part: str
@@ -110,40 +107,36 @@ class Training:
     seed: int = 0
     rotate: bool = False
     direct_steps: int = 0
+    batch_size: int = 8
+    energy_weight: float = 1.0
 
 
 def trainings(seed: int) -> list[Training]:
     """All of them for one seed, those that say most first."""
-    marks = (0, 100, 200, 400)
-    reach = {
-        data: [
-            Training("reach", data, variant, n_train, (steps,), seed)
-            for variant in ("NeAnNoSi", "NeAn", "LOREM", "NeAnNo")
-        ]
-        for data, n_train, steps in (
-            ("ion_pair", 260, 360),
-            ("cumulene_gnl", 200, 350),
-            ("coulomb_clusters", 400, 100),
-            ("coulomb_pair", 200, 300),
-        )
-    }
+    marks = (0, 100, 200)
+
+    def reach(data: str, n_train: int, steps: int, *variants: str, **recipe: Any) -> list[Training]:
+        return [Training("reach", data, variant, n_train, (steps,), seed, **recipe) for variant in variants]
+
+    with_and_without = ("NeAnNoSi", "NeAn")
+    pair: dict[str, Any] = {"batch_size": 20, "energy_weight": 100.0}
     turning = Training("turning", "ethanol", "NeAnNoSi", 400, marks, seed)
     return [
-        *reach["ion_pair"][:3],
-        *reach["cumulene_gnl"][:3],
+        *reach("coulomb_pair", 200, 800, *with_and_without, "published elements", **pair),
+        *reach("coulomb_clusters", 400, 200, *with_and_without, batch_size=4, energy_weight=10.0),
+        *reach("cumulene_gnl", 200, 200, *with_and_without, energy_weight=10.0),
+        *reach("ion_pair", 260, 132, *with_and_without, energy_weight=100.0),
         replace(turning, rotate=True),
-        Training("stages", "ethanol", "NeAnNoSi", 400, marks[1:3], seed, rotate=True, direct_steps=200),
         turning,
+        replace(turning, variant="NeAnNoSi, invariant"),
+        Training("stages", "ethanol", "NeAnNoSi", 400, marks[1:2], seed, rotate=True, direct_steps=200),
         *(
-            Training("growing", "ethanol", variant, n_train, (200,), seed)
-            for n_train in (25, 400, 100)
+            Training("growing", "ethanol", variant, n_train, (100,), seed)
+            for n_train in (25, 400)
             for variant in ("NeAnNoSi", "NeNo", "NeAn", "Ne")
         ),
-        replace(turning, variant="NeAnNoSi, invariant"),
-        *reach["coulomb_clusters"][:3],
-        *reach["coulomb_pair"],
-        *reach["ion_pair"][3:],
-        *reach["cumulene_gnl"][3:],
+        *reach("coulomb_pair", 200, 800, "LOREM", **pair),
+        *reach("ion_pair", 260, 132, "LOREM", energy_weight=100.0),
     ]
 
 
@@ -226,14 +219,16 @@ def coulomb_pair(folder: Path) -> Data:
     test = sorted(of(frames, split="test"), key=lambda frame: frame.info["x"])
     near = [frame for frame in test if frame.info["x"] < cutoff]
     tests = {"within the cutoff": near, "beyond": test[len(near) :]}
-    return Data(cutoff, True, of(frames, split="train"), of(frames, split="val")[:50], tests, test)
+    # The file is in the order of the distances; a part of the training frames takes from all of them.
+    train = [of(frames, split="train")[i] for i in np.random.default_rng(0).permutation(600)]
+    return Data(cutoff, True, train, of(frames, split="val")[::4], tests, test)
 
 
 def coulomb_clusters(folder: Path) -> Data:
     train, validation, test = (
         published(folder, "coulomb_clusters", "N32", f"split={split}") for split in ("train", "val", "test")
     )
-    return Data(2.0, True, train, validation[:40], {"test": test[:200]})
+    return Data(2.0, True, train, validation[:24], {"test": test[:100]})
 
 
 def cumulene_gnl(folder: Path) -> Data:
@@ -294,17 +289,17 @@ def trained(
     model: Potential, training: Training, data: Data, frames: list[ase.Atoms], n_steps: int, folder: Path
 ) -> tuple[int, float]:
     """Go on in `folder` until so many steps are taken: their number, in whole epochs, and the CPU time of these [s]."""
-    per_epoch = -(-len(frames) // BATCH_SIZE)
+    per_epoch = -(-len(frames) // training.batch_size)
     epochs = max(1, round(n_steps / per_epoch))
     # What is judged on the way must not depend on what follows.
     on_the_way = len(training.marks) > 1 or (training.direct_steps > 0 and bool(training.marks))
     config = TrainingConfig(
         epochs=epochs,
-        batch_size=BATCH_SIZE,
+        batch_size=training.batch_size,
         learning_rate=LEARNING_RATE,
         schedule="constant" if on_the_way else "cosine",
-        constant_epochs=0 if on_the_way else epochs / 2,
-        energy_weight=ENERGY_WEIGHT,
+        constant_epochs=0 if on_the_way else epochs / 8,
+        energy_weight=training.energy_weight,
         forces_weight=FORCES_WEIGHT,
         rotate=training.rotate,
         ema_decay=EMA_DECAY,
@@ -377,7 +372,8 @@ def main() -> None:
         data = sets[training.data]
         if data is None:
             continue
-        rows.append({"training": settings, "judged": list(judged(training, data))})
+        before = circumstances()
+        rows.append({"training": settings, "circumstances": before, "judged": list(judged(training, data))})
         record.write_text(json.dumps({"settings": SETTINGS, "rows": rows}, indent=1) + "\n")
         draw({"rows": rows}, options.out)
         last = rows[-1]["judged"][-1]

@@ -12,8 +12,18 @@ Table = tuple[list[str], list[list[str]]]  # head, rows
 
 ENERGY, FORCES = "energy_rmse_meV_per_atom", "forces_rmse_meV_per_A"
 # The columns of the first table, and what stands above them.
-COMPARED = {"NeAnNoSi": "all-to-all", "NeAn": "without", "NeAnNo": "without distances", "LOREM": "LOREM"}
-COLOURS = {"NeAnNoSi": "tab:blue", "NeAn": "tab:orange", "NeAnNo": "tab:green", "LOREM": "tab:purple"}
+COMPARED = {
+    "NeAnNoSi": "all-to-all",
+    "NeAn": "without",
+    "published elements": "published elements",
+    "LOREM": "LOREM",
+}
+COLOURS = {
+    "NeAnNoSi": "tab:blue",
+    "NeAn": "tab:orange",
+    "published elements": "tab:green",
+    "LOREM": "tab:purple",
+}
 TURNING = {
     "learns turned structures": {"variant": "NeAnNoSi", "rotate": True},
     "as they are": {"variant": "NeAnNoSi", "rotate": False},
@@ -233,7 +243,7 @@ def draw_growing(axis: Any, found: Found) -> None:
         axis.loglog(*zip(*points, strict=True), "o-", ms=4, label=variant)
     sizes = sorted(found.values("growing", "n_train"))
     axis.set_xticks(sizes, [str(size) for size in sizes])
-    axis.minorticks_off()
+    axis.set_xticks([], minor=True)
     axis.set(title="growing data", xlabel="frames to train on", ylabel="test F, RMSE / meV/Å")
 
 
