@@ -247,7 +247,9 @@ def test_a_checkpoint_of_lorem_jax_is_as_good_as_a_run(tmp_path: Path) -> None:
 def test_a_checkpoint_of_fairchem_is_as_good_as_a_run(tmp_path: Path) -> None:
     expected = json.loads((FAIRCHEM / "expected.json").read_text())["ethanol"]
     ase.Atoms(expected["numbers"], expected["positions"]).write(tmp_path / "ethanol.xyz")
-    got = answer("explain", FAIRCHEM / "checkpoint.pt", tmp_path / "ethanol.xyz", "--out", tmp_path / "shown.npz")
+    got = answer(
+        "explain", FAIRCHEM / "checkpoint.pt", tmp_path / "ethanol.xyz", "--out", tmp_path / "shown.npz"
+    )
     assert got["energy"] == pytest.approx(expected["energy"], abs=1e-3)
 
 
