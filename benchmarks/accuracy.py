@@ -1,4 +1,4 @@
-"""MLANet `tiny` on published data sets, half a minute of one CPU core each, beside the rows of its paper.
+"""MLANet `tiny` on published data sets, up to a minute of one CPU core each, beside the rows of its paper.
 
     python benchmarks/accuracy.py --data FOLDER                       every set; then `stability.py` moves two of them
     python benchmarks/accuracy.py --data FOLDER --only md17_ethanol   this one
