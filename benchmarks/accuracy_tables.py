@@ -78,8 +78,8 @@ FOLDER holds published sets that are not the project's to hand on; `accuracy.py`
 ## Errors beside the published rows
 
 **These are not the paper's conditions.** There: two RTX 4090 for a time that is not disclosed, presumably hours, with
-direct forces and a network of unknown size. Here: `tiny`, gradient forces unless a row says direct, and **a quarter of a
-minute to a minute of one CPU core** for each row, one seed; where the errors of the forces (RMSE) are as large as the forces
+direct forces and a network of unknown size. Here: `tiny`, gradient forces unless a row says direct, and **16 to 66
+seconds of one CPU core** for each row, one seed; where the errors of the forces (RMSE) are as large as the forces
 (RMS), the network has learned nothing yet. The rows say how far that gets; they neither confirm nor contradict the
 paper. Its numbers are quoted from two summaries of it, because its text was not at hand.
 
