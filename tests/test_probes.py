@@ -96,7 +96,7 @@ def by_finite_differences(model: Potential, atoms: ase.Atoms, step: float = 1e-4
 
 @pytest.mark.parametrize("kind", ["molecule", "tiny cell", "slab"])
 @pytest.mark.parametrize(
-    ("name", "config"), [("lorem", {}), ("allscaip", {}), ("allscaip", {"direct_forces": True})]
+    ("name", "config"), [("lorem", {}), ("mlanet", {}), ("allscaip", {}), ("allscaip", {"direct_forces": True})]
 )
 def test_influence_is_the_derivative_of_the_forces(name: str, config: dict[str, Any], kind: str) -> None:
     probed, atoms = model(name, **config), EVERY_KIND[kind]()
@@ -131,7 +131,7 @@ def test_influence_leaves_the_model_as_it_was() -> None:
     assert all(weight.requires_grad and weight.grad is None for weight in probed.parameters())
 
 
-@pytest.mark.parametrize("name", ["lorem", "allscaip"])
+@pytest.mark.parametrize("name", ["lorem", "mlanet", "allscaip"])
 def test_a_lone_atom_moves_nothing(name: str) -> None:
     np.testing.assert_allclose(influence(model(name), ase.Atoms("O")), [[0.0]], atol=1e-12)
 
