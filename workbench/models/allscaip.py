@@ -101,9 +101,7 @@ class _Geometry(NamedTuple):
 
     slots: Slots
     angles: list[Tensor]  # (n_atoms, 1, n_slots, n_slots) each | P_l of the cosines between slots, l = 1, ...
-    place: (
-        Tensor | None
-    )  # (n_atoms,) | in the table of all atoms; None for one structure, which is its own table
+    place: Tensor | None  # (n_atoms,) | in the table of all structures; None for one, which is its own table
     absent: Tensor | None  # (n_structures, n_most) | bool
     radial: list[Tensor] | None  # per layer, (n_structures, n_heads, n_most, n_most)
 
@@ -121,6 +119,8 @@ class AllScAIP(Potential):
     TrainingConfig.rotate teaches it away), and with all-to-all attention two far fragments do not have the sum of
     their energies. With periodic cells and `radial_bias`, forces have a kink where two images are equally near.
     Total charges and multiplicities are looked up in tables: a value that the training data do not hold means nothing.
+
+    Train it with gradient_clip=1: without, small trainings stay on a plateau for long (benchmarks/README.md).
     """
 
     name = "allscaip"
