@@ -75,6 +75,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flags": {"structures", "catalogue", "models", "models.contract", "runs", "checkpoint", "official"},
     "commands": {"*"},  # here, as in the notebooks, rooms meet
     "cli": {"*"},
+    "desk": set(),  # fetches its functions when they are used
+    "desk.field": set(),
+    "desk.*": {"*"},
     "__main__": {"cli"},
 }
 
