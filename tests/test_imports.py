@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "structures": {"plausibility", "checks", "formats", "splits"},
     "catalogue": {"structures"},
     "published": set(),
+    "doctor": set(),
     "exercises": set(),
     "downloads": {"published"},
     "graphs": set(),

@@ -1,4 +1,4 @@
-"""The command line: `workbench train | evaluate | md | explain | data | lab`, in the words of the Python API.
+"""The command line: `workbench train | evaluate | md | explain | data | lab | doctor`, in the words of the Python API.
 
 Exit codes: 0 success, 1 failure, 2 a mistake of the user, 130 stopped by Ctrl-C. Rooms are imported inside the
 commands, so that `workbench --help` answers at once.
@@ -263,6 +263,25 @@ def _lab(args: argparse.Namespace) -> NoReturn:
     os.execv(sys.executable, [*command, *args.options])  # so that Ctrl-C and the exit code are JupyterLab's own
 
 
+# doctor
+
+
+def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", default=".", help="where runs are kept; its disk is measured [.]")
+
+
+def _doctor(args: argparse.Namespace) -> Answer:
+    from workbench.doctor import findings
+
+    found = findings(folder=args.folder)
+    rows = [[one.state, one.check, one.found] for one in found]
+    lines = [f"\n{one.check}: {one.found}. This repairs it:\n  {one.repair}" for one in found if one.repair]
+    failed = [one for one in found if one.state == "fail"]
+    verdict = f"{len(failed)} of {len(found)} checks failed" if failed else ""
+    document = {"findings": [asdict(one) for one in found]}
+    return Answer(document, "\n".join([table(rows), *lines]), FAILURE if failed else 0, verdict)
+
+
 # What is printed
 
 
@@ -289,4 +308,7 @@ COMMANDS = {
     ),
     "data": Command("list data sets, look into one, check one, fetch a published one", _data_options, _data),
     "lab": Command("open the notebooks in JupyterLab", _lab_options, _lab),
+    "doctor": Command(
+        "is this installation in order? if not, the line that repairs it", _doctor_options, _doctor
+    ),
 }
