@@ -21,7 +21,7 @@ endif
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test tour bench format clean
+.PHONY: help install lab app test tour bench format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do \
@@ -40,9 +40,12 @@ $(READY): pyproject.toml constraints.txt constraints-cpu.txt
 	@touch $@
 
 # OpenMP's threads sleep while they wait: awake, they keep each other from working on a busy machine.
-lab tour: export OMP_WAIT_POLICY ?= PASSIVE
+lab app tour: export OMP_WAIT_POLICY ?= PASSIVE
 lab: $(READY)  ## open the tour in JupyterLab (LAB_ARGS=--no-browser to open it yourself)
 	$(PYTHON) -m jupyter lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb $(AS_ROOT) $(LAB_ARGS)
+
+app: $(READY)  ## the same panels as an app, without code
+	$(PYTHON) -m workbench lab --app -- $(LAB_ARGS)
 
 # One thread per process: two OpenMP threads on a busy machine wait for each other longer than they work.
 test: export OMP_NUM_THREADS = 1

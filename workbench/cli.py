@@ -241,6 +241,7 @@ def _check(frames: Frames, needed: Sequence[str]) -> Answer:
 
 
 def _lab_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--app", action="store_true", help="the same panels as an app, without code")
     parser.add_argument(
         "options", nargs="*", metavar="-- OPTION", help="for JupyterLab, such as -- --no-browser"
     )
@@ -256,11 +257,27 @@ def _lab(args: argparse.Namespace) -> NoReturn:
             "Clone the repository and install it from there with pip install -e '.[notebook]'"
         )
     command = [sys.executable, "-m", "jupyter", "lab", "--ip=127.0.0.1"]
-    command += ["--LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb"]
     command += ["--allow-root"] * (hasattr(os, "getuid") and os.getuid() == 0)
-    os.chdir(notebooks.parent)
+    # OpenMP's threads sleep while they wait: awake, they keep each other from working on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if args.app:
+        command += _app(notebooks / "app")
+    else:
+        command += ["--LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb"]
+        os.chdir(notebooks.parent)
     sys.stdout.flush()
     os.execv(sys.executable, [*command, *args.options])  # so that Ctrl-C and the exit code are JupyterLab's own
+
+
+def _app(folder: Path) -> list[str]:
+    """Voilà as a part of JupyterLab's server, which keeps the token; by itself it would let everybody in."""
+    if find_spec("voila") is None:
+        raise ModuleNotFoundError("Voilà is not installed: pip install longrange-workbench[notebook]")
+    os.chdir(folder)  # where Voilà finds its settings, and its template beside them
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("JUPYTER_PATH")]))
+    # Without an address Voilà takes the MathJax that it brings along; else one from the network.
+    offline = "--ServerApp.tornado_settings={'mathjax_url': None, 'mathjax_config': None}"
+    return ["--LabApp.default_url=/voila/render/workbench.ipynb", offline]
 
 
 # doctor
