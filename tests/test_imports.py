@@ -23,9 +23,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "": set(),  # workbench/__init__.py fetches public names when they are used
     "plausibility": set(),
     "checks": {"plausibility"},
-    "formats": {"checks"},
+    "extxyz": {"checks"},
+    "formats": {"checks", "extxyz"},
     "splits": {"checks"},
-    "structures": {"plausibility", "checks", "formats", "splits"},
+    "structures": {"plausibility", "checks", "extxyz", "formats", "splits"},
     "catalogue": {"structures"},
     "published": set(),
     "doctor": set(),

@@ -22,6 +22,8 @@ LABELS = ("energy", "forces", "stress", "charges", "dipole")
 _OVERLAP = 0.5
 # What a model whose forces are a gradient cannot learn, per atom; the best published errors are larger [eV/Å].
 _NET_FORCE = 1e-3
+# All electrons of the heaviest element have -1.4e6 eV, in kJ/mol -1.4e8 [per atom, in the unit of the label].
+_LARGEST = 1e9
 
 
 @dataclass(frozen=True)
@@ -164,9 +166,16 @@ def _finite(frames: Sequence[ase.Atoms], data: Labelled) -> Iterator[Complaint]:
         yield "error", "positions or cell beyond 1e5 Å", lost, "Check their units; take damaged frames out"
     for label in LABELS:
         bad = where(lambda i: not np.isfinite(data[i].get(label, 0.0)).all(), len(frames))  # noqa: B023
+        fix = "Take these frames out, or compute their labels again"
         if bad:
-            fix = "Take these frames out, or compute their labels again"
             yield "error", f"{label} holds NaN or infinity", bad, fix
+        size = [
+            np.abs(d.get(label, 0.0)).max(initial=0.0) / max(len(a), 1)
+            for d, a in zip(data, frames, strict=True)
+        ]
+        huge = where(lambda i: _LARGEST < size[i] < np.inf, len(frames))  # noqa: B023
+        if huge:
+            yield "error", f"{label} beyond {_LARGEST:g} per atom, more than any there is", huge, fix
 
 
 def _cells(frames: Sequence[ase.Atoms], data: Labelled) -> Iterator[Complaint]:
@@ -181,6 +190,10 @@ def _cells(frames: Sequence[ase.Atoms], data: Labelled) -> Iterator[Complaint]:
 
 
 def _overlaps(frames: Sequence[ase.Atoms], data: Labelled) -> Iterator[Complaint]:
+    dense = where(lambda i: plausibility.crowded(frames[i]), len(frames))
+    if dense:
+        fix = "Check positions, cell and their units; take the frames out if they are broken"
+        yield "error", "more than two atoms for each Å^3, on top of each other", dense, fix
     found, example = [], ""
     for index, atoms in enumerate(frames):
         if not sound(atoms):

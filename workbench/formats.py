@@ -18,9 +18,11 @@ import gzip
 import logging
 import lzma
 import re
+import subprocess
+import sys
+import xml.sax
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,10 @@ import ase
 import ase.io
 import h5py
 import numpy as np
-from ase.io.extxyz import read_xyz
 from ase.io.formats import filetype, get_ioformat, string2index
 
 from workbench.checks import LABELS, near_names
+from workbench.extxyz import blocks, structure
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,14 @@ NAMES = {
 }
 QUANTITIES = (*LABELS, "charge", "spin")
 PER_ATOM = ("forces", "charges")
+_WORDS = """
+import sys, h5py
+def read(name, item):
+    if isinstance(item, h5py.Dataset) and item.dtype.kind == "O":
+        item[()]
+with h5py.File(sys.argv[1], "r") as file:
+    file.visititems(read)
+"""
 _UNSAFE = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".py")
 Key = Mapping[str, str | None]  # quantity -> the key that the user names for it
 
@@ -91,14 +101,14 @@ def raw_frames(path: Path, kind: str, index: Any, given: Key) -> tuple[list[ase.
     declared: dict[str, str] = {}
     try:
         wanted: Any = string2index(index) if isinstance(index, str) else index
-        if kind == "extxyz":
-            return _read_xyz(_text(path), path.name, wanted), declared
-        if kind == "npz":
-            raw = list(_read_npz(path, given, declared))
-        elif kind == "hdf5":
-            raw = list(_read_hdf5(path, given, declared))
-        else:
-            raw = list(ase.io.read(str(path), ":", format=kind, do_not_split_by_at_sign=True))
+        if (
+            kind == "extxyz"
+        ):  # only the frames that are wanted are read; all are cut, so that none is miscounted
+            cuts = list(blocks(_lines(path), path.name))
+            return [
+                structure(cuts[i], f"{path.name}, frame {i}") for i in _indices(len(cuts), wanted)
+            ], declared
+        raw = list(each_frame(path, kind, given, declared))
         return [raw[i] for i in _indices(len(raw), wanted)], declared
     except ValueError as error:
         if str(error).startswith(path.name):
@@ -106,6 +116,33 @@ def raw_frames(path: Path, kind: str, index: Any, given: Key) -> tuple[list[ase.
         raise ValueError(f"{path.name}: damaged, or not {kind}: {_reason(error)}") from error
     except Exception as error:  # whatever a reader meets in a damaged file
         raise ValueError(f"{path.name}: damaged, or not {kind}: {_reason(error)}") from error
+
+
+def each_frame(path: Path, kind: str, given: Key, declared: dict[str, str]) -> Iterator[ase.Atoms]:
+    """Structures one after the other, as the file has them; the units it declares are added to `declared`."""
+    if kind == "extxyz":
+        for number, block in enumerate(blocks(_lines(path), path.name)):
+            yield structure(block, f"{path.name}, frame {number}")
+    elif kind == "npz":
+        yield from _read_npz(path, given, declared)
+    elif kind == "hdf5":
+        yield from _read_hdf5(path, given, declared)
+    else:
+        yield from _read_by_ase(path, kind)
+
+
+def _read_by_ase(path: Path, kind: str) -> Iterator[ase.Atoms]:
+    if kind == "vasp-xml":  # of a file that was cut short ASE gives the steps that are left
+        xml.sax.parse(str(path), xml.sax.ContentHandler())
+    n_frames = 0
+    try:
+        for atoms in ase.io.iread(str(path), ":", format=kind, do_not_split_by_at_sign=True):
+            yield atoms
+            n_frames += 1
+    except Exception as error:
+        raise ValueError(
+            f"{path.name}: damaged after {n_frames} frames, or not {kind}: {_reason(error)}"
+        ) from error
 
 
 def _reason(error: Exception) -> str:
@@ -124,108 +161,37 @@ def _indices(n_frames: int, wanted: int | slice) -> range:
     return range(wanted % n_frames, wanted % n_frames + 1)
 
 
-def _text(path: Path) -> str:
-    """The text of a file that may be compressed. Everything at once: seeking in compressed text is quadratic."""
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file that may be compressed, one after the other."""
     opened: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(path.suffix.lower(), open)
+    number = 0
     try:
         with opened(path, "rb") as file:
-            return file.read().decode("utf-8")
+            for line in file:
+                number += 1
+                yield line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path.name}: byte {error.start} is not text; is the file compressed or binary?"
+            f"{path.name}, line {number}: this is not text; is the file compressed or binary?"
         ) from error
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise ValueError(
-            f"{path.name}: the compressed file is damaged or cut short: {error}. Get it again"
+            f"{path.name}: the compressed file is damaged or cut short after line {number}: {error}. Get it again"
         ) from error
-
-
-def _read_xyz(text: str, name: str, wanted: int | slice) -> list[ase.Atoms]:
-    """Frames of (extended) XYZ. ASE parses each; what it would pass over in silence is an error here."""
-    lines = text.split("\n")
-    cuts = _cut(lines, name)
-    frames = []
-    for number in _indices(len(cuts), wanted):
-        first, end = cuts[number]
-        place = f"{name}, frame {number} (line {first + 1})"
-        comment = lines[first + 1].strip()
-        _check_columns(
-            comment, lines[first + 2 : first + 2 + int(lines[first])], f"{name}, frame {number}", first + 3
-        )
-        plain = "=" not in comment
-        block = [lines[first], "" if plain else comment, *lines[first + 2 : end], ""]
-        try:
-            atoms = next(iter(read_xyz(StringIO("\n".join(block)), 0)))
-        except Exception as error:  # the reader fails on damage in many ways
-            raise ValueError(f"{place}: {_reason(error)}. Correct the frame or take it out") from error
-        if plain and comment:
-            atoms.info["comment"] = comment
-        frames.append(atoms)
-    return frames
-
-
-def _cut(lines: list[str], name: str) -> list[tuple[int, int]]:
-    """First line and end of every frame."""
-    cuts: list[tuple[int, int]] = []
-    at = 0
-    while at < len(lines):
-        count = lines[at].strip()
-        if not count:
-            at += 1
-            continue
-        place = f"{name}, frame {len(cuts)} (line {at + 1})"
-        if not (count.isascii() and count.isdigit()):
-            raise ValueError(
-                f"{place}: expected the number of atoms, got {count[:40]!r}. The frame before may announce "
-                "another number of atoms than it has"
-            )
-        end = at + 2 + int(count)
-        n_left = len(lines) - at - 1 - (lines[-1] == "")
-        if n_left < 1 + int(count):
-            raise ValueError(
-                f"{place}: announces {count} atoms, but only {max(n_left - 1, 0)} lines of them follow; the file is "
-                "cut short or the number wrong"
-            )
-        while end < len(lines) and lines[end].lstrip().startswith("VEC"):  # cell vectors of ADF
-            end += 1
-        cuts.append((at, end))
-        at = end
-    return cuts
-
-
-def _check_columns(comment: str, rows: list[str], place: str, first_line: int) -> None:
-    """Raise ValueError unless every atom has the columns that the comment line declares, positions among them."""
-    declared = re.search(r"""Properties=["'{]?([^\s"'}]+)""", comment)
-    fields = (declared.group(1) if declared else "species:S:1:pos:R:3").split(":")
-    counts = fields[2::3]
-    if len(fields) % 3 or not all(count.isascii() and count.isdigit() for count in counts):
-        raise ValueError(f"{place}: Properties={':'.join(fields)} is not name:type:columns repeated")
-    kinds = dict(zip(fields[::3], fields[1::3], strict=True))
-    if not (kinds.keys() & {"species", "symbols", "Z", "numbers"}) or not (kinds.keys() & {"pos", "positions"}):
-        raise ValueError(f"{place}: Properties={':'.join(fields)} must have species:S:1 (or Z:I:1) and pos:R:3")
-    n_columns = sum(map(int, counts))
-    for line, row in enumerate(rows, first_line):
-        if len(row.split()) != n_columns:
-            hint = (
-                ""
-                if declared
-                else "; if they hold labels, declare them, such as Properties=species:S:1:pos:R:3:forces:R:3"
-            )
-            raise ValueError(
-                f"{place} (line {line}): {len(row.split())} columns, expected {n_columns}"
-                f" ({'as Properties says' if declared else 'element x y z'}){hint}"
-            )
 
 
 def key_of(
     quantity: str, available: Sequence[str], given: str | None = None
 ) -> tuple[str | None, tuple[str, ...]]:
     """The key that holds a quantity, with its sign, and further names of the field for it among `available`."""
-    lowered: dict[str, str] = {}
-    for key in available:
-        lowered.setdefault(key.lower(), key)
-    usual = [n for n in NAMES[quantity].split() if n.lstrip("-").lower() in lowered]
-    found = ["-" * n.startswith("-") + lowered[n.lstrip("-").lower()] for n in usual]
+    alike: dict[str, list[str]] = {}  # names that differ in case only are different keys
+    for key in sorted(available):
+        alike.setdefault(key.lower(), []).append(key)
+    found = []
+    for name in NAMES[quantity].split():
+        bare = name.lstrip("-")
+        twins = sorted(alike.get(bare.lower(), []), key=lambda key, bare=bare: key != bare)  # type: ignore[misc]
+        found += ["-" * name.startswith("-") + key for key in twins]
     chosen = given or (found[0] if found else None)
     return chosen, tuple(key.lstrip("-") for key in found if key.lstrip("-") != (chosen or "").lstrip("-"))
 
@@ -246,21 +212,27 @@ def _read_npz(path: Path, given: Key, declared: dict[str, str]) -> Iterator[ase.
 
 
 def _read_hdf5(path: Path, given: Key, declared: dict[str, str]) -> Iterator[ase.Atoms]:
-    def arrays(group: h5py.Group) -> dict[str, h5py.Dataset]:
-        return {key: item for key, item in group.items() if isinstance(item, h5py.Dataset)}
-
     with h5py.File(path, "r") as file:
         groups = [file]
         file.visititems(lambda _, item: groups.append(item) if isinstance(item, h5py.Group) else None)
-        whole = [g for g in groups if all(key_of(q, list(arrays(g)))[0] for q in ("numbers", "positions"))]
+        whole = [group for group in groups if _is_whole(group, path.name)]
         if not whole:
             raise ValueError(
                 f"{path.name}: no group with numbers and positions (names: {NAMES['numbers']}; {NAMES['positions']}); "
                 f"the root holds {list(file)[:8]}"
             )
+        held = [item for group in whole for item in _arrays(group).values()]
+        for item in held:
+            # What is compressed may be far smaller in the file; a damaged shape would ask for all memory there is.
+            if item.nbytes > path.stat().st_size * (1 if item.chunks is None else 2000):
+                raise ValueError(
+                    f"{path.name}: {item.name} is said to be {item.nbytes} bytes, more than there are"
+                )
+        if any(item.dtype.kind == "O" for item in held):
+            _try_words(path)
         for group in whole:
             block = {}
-            for key, item in arrays(group).items():
+            for key, item in _arrays(group).items():
                 if "units" in item.attrs:
                     unit = item.attrs["units"]
                     declared[key] = unit.decode() if isinstance(unit, bytes) else str(unit)
@@ -269,6 +241,33 @@ def _read_hdf5(path: Path, given: Key, declared: dict[str, str]) -> Iterator[ase
                 if group.name != "/":
                     atoms.info["group"] = group.name.strip("/")
                 yield atoms
+
+
+def _arrays(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    return {key: item for key, item in group.items() if isinstance(item, h5py.Dataset)}
+
+
+def _is_whole(group: h5py.Group, name: str) -> bool:
+    """Whether a group holds structures. Raises ValueError where it holds a half of them."""
+    there = {q: key_of(q, list(_arrays(group)))[0] for q in ("numbers", "positions")}
+    if any(there.values()) and not all(there.values()):
+        has, lacks = sorted(there, key=lambda q: there[q] is None)
+        raise ValueError(
+            f"{name}, group {group.name}: it holds {has} ({there[has]}) but no {lacks}, which may be called "
+            f"{NAMES[lacks]}"
+        )
+    return all(there.values())
+
+
+def _try_words(path: Path) -> None:
+    """Raise ValueError where words of any length in an HDF5 file are damaged: reading those ends the whole process, so
+    that another one tries it first."""
+    tried = subprocess.run(
+        [sys.executable, "-I", "-c", _WORDS, str(path.resolve())], capture_output=True, text=True, check=False
+    )
+    if tried.returncode:
+        said = (tried.stderr.strip().splitlines() or ["reading it ended the process that tried"])[-1]
+        raise ValueError(f"{path.name}: damaged where it holds words: {said}")
 
 
 def _frames_of_arrays(block: dict[str, Any], given: Key, place: str) -> Iterator[ase.Atoms]:
@@ -288,19 +287,19 @@ def _frames_of_arrays(block: dict[str, Any], given: Key, place: str) -> Iterator
             f"{place}: {keys['positions']} has shape {positions.shape}; expected (n_frames, n_atoms, 3)"
         )
     n_frames, n_atoms = positions.shape[:2]
-    numbers = own["numbers"]
-    if numbers.dtype.kind in "SUO":
-        symbols = [s.decode() if isinstance(s, bytes) else str(s) for s in numbers.ravel()]
-        numbers = np.array([ase.data.atomic_numbers[s] for s in symbols]).reshape(numbers.shape)
-    if numbers.shape not in ((n_atoms,), (n_frames, n_atoms)) or (numbers != np.round(numbers)).any():
-        raise ValueError(
-            f"{place}: {keys['numbers']} has shape {numbers.shape}; expected whole numbers ({n_atoms},) or "
-            f"({n_frames}, {n_atoms}), as {keys['positions']} has {positions.shape}"
-        )
-    numbers = np.broadcast_to(numbers, (n_frames, n_atoms)).astype(int)
+    numbers = _numbers(own["numbers"], str(keys["numbers"]), (n_frames, n_atoms), place)
     per_frame, per_atom = _sorted_arrays(block, given, n_frames, n_atoms, place)
-    cell = np.broadcast_to(own.get("cell", np.zeros((3, 3))), (n_frames, 3, 3))
-    pbc = np.broadcast_to(own.get("pbc", np.array([keys["cell"] is not None])), (n_frames, 3))
+    cell = own.get("cell", np.zeros((3, 3)))
+    if cell.shape not in ((3, 3), (n_frames, 3, 3)) or cell.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{place}: {keys['cell']} has shape {cell.shape}; expected (3, 3) or ({n_frames}, 3, 3), rows are vectors"
+        )
+    pbc = own.get("pbc", np.array([keys["cell"] is not None]))
+    if pbc.shape not in ((), (1,), (3,), (n_frames, 3)) or not np.isin(pbc, (0, 1)).all():
+        raise ValueError(
+            f"{place}: pbc has shape {pbc.shape}; expected (3,) or ({n_frames}, 3) of true and false"
+        )
+    cell, pbc = np.broadcast_to(cell, (n_frames, 3, 3)), np.broadcast_to(pbc.astype(bool), (n_frames, 3))
     for i in range(n_frames):
         there = numbers[i] > 0  # zero pads molecules of different size
         atoms = ase.Atoms(numbers[i][there], positions[i][there], cell=cell[i], pbc=pbc[i])
@@ -308,6 +307,27 @@ def _frames_of_arrays(block: dict[str, Any], given: Key, place: str) -> Iterator
         for key, values in per_atom.items():
             atoms.new_array(key, values[i][there])
         yield atoms
+
+
+def _numbers(numbers: np.ndarray, key: str, wanted: tuple[int, int], place: str) -> np.ndarray:
+    """Atomic numbers, (n_frames, n_atoms), of numbers or of symbols of elements."""
+    if numbers.dtype.kind in "SUO":
+        symbols = [s.decode() if isinstance(s, bytes) else str(s) for s in numbers.ravel()]
+        unknown = sorted(set(symbols) - set(ase.data.atomic_numbers))
+        if unknown:
+            raise ValueError(f"{place}: {key} holds {unknown[0]!r}, which is no element")
+        numbers = np.array([ase.data.atomic_numbers[s] for s in symbols]).reshape(numbers.shape)
+    whole = numbers.dtype.kind in "iuf" and (np.isfinite(numbers) & (numbers == np.round(numbers))).all()
+    if numbers.shape not in (wanted[1:], wanted) or not whole:
+        raise ValueError(
+            f"{place}: {key} has shape {numbers.shape}; expected whole numbers ({wanted[1]},) or {wanted}, as the "
+            f"positions have {(*wanted, 3)}"
+        )
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() <= 118:
+        raise ValueError(
+            f"{place}: {key} goes from {numbers.min()} to {numbers.max()}; expected atomic numbers, and 0 for no atom"
+        )
+    return np.broadcast_to(numbers, wanted).astype(int)
 
 
 def _sorted_arrays(
@@ -333,5 +353,5 @@ def _sorted_arrays(
                 f"{place}: {key} has shape {array.shape}, which does not fit {n_frames} frames of {n_atoms} atoms"
             )
         else:
-            _log.info("%s: %s of shape %s belongs to no frame and is left out", place, key, array.shape)
+            _log.warning("%s: %s of shape %s belongs to no frame and is left out", place, key, array.shape)
     return per_frame, per_atom

@@ -14,6 +14,8 @@ from ase.geometry import complete_cell
 
 _THINNEST = 0.1  # a periodic cell thinner than this holds no atom [Å]
 _FARTHEST = 1e5  # [Å]
+_DENSEST = 2.0  # atoms for each Å^3, far more than matter has; distances between as many would fill the memory
+_ROOM = 2.0  # what atoms take up beyond their centres, along a direction that is not periodic [Å]
 # severity, what, frames, fix
 Complaint = tuple[Literal["error", "warning"], str, tuple[int, ...], str]
 Labelled = list[dict[str, np.ndarray]]
@@ -40,8 +42,21 @@ def far(atoms: ase.Atoms) -> bool:
     return bool(max(np.abs(atoms.positions).max(initial=0.0), np.abs(atoms.cell.array).max()) > _FARTHEST)
 
 
-def sound(atoms: ase.Atoms) -> bool:
-    """Whether distances between these atoms can be computed."""
+def crowded(atoms: ase.Atoms) -> bool:
+    """Whether far more atoms are in the cell, or in the box they fill, than can be."""
+    return whole(atoms) and len(atoms) > _DENSEST * _room(atoms)
+
+
+def _room(atoms: ase.Atoms) -> float:
+    """Volume of the cell, where it is periodic, times what the atoms fill of the other directions [Å^3]."""
+    cell = complete_cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0))
+    extent = np.ptp(atoms.positions @ np.linalg.inv(cell), axis=0)
+    along = np.linalg.norm(cell, axis=1)
+    return float(abs(np.linalg.det(cell)) * np.where(atoms.pbc, 1.0, extent + _ROOM / along).prod())
+
+
+def whole(atoms: ase.Atoms) -> bool:
+    """Whether these are atoms with places and, where it is periodic, a cell."""
     return bool(
         len(atoms)
         and np.isfinite(atoms.positions).all()
@@ -51,6 +66,11 @@ def sound(atoms: ase.Atoms) -> bool:
         and atoms.numbers.min() >= 1
         and atoms.numbers.max() < len(covalent_radii)
     )
+
+
+def sound(atoms: ase.Atoms) -> bool:
+    """Whether distances between these atoms can be computed."""
+    return whole(atoms) and not crowded(atoms)
 
 
 def close_pairs(atoms: ase.Atoms, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

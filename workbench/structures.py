@@ -8,7 +8,6 @@ and `info["spin"]` (multiplicity) where the file has them. Constraints stay on t
 from __future__ import annotations
 
 import gzip
-import json
 import logging
 import os
 import unicodedata
@@ -23,11 +22,10 @@ import numpy as np
 from ase import units as ase_units
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms
-from ase.io.extxyz import escape, key_val_dict_to_str, key_val_str_to_dict
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from workbench.checks import LABELS, Finding, check, labels, near_names
+from workbench.extxyz import text_of
 from workbench.formats import PER_ATOM, QUANTITIES, key_of, kind_of, raw_frames
 
 __all__ = ["Finding", "Frames", "Source", "check", "labels", "read", "write"]
@@ -231,6 +229,7 @@ def _settle(atoms: ase.Atoms, sources: Sequence[Source], factors: Mapping[str, f
         atoms.set_cell(atoms.cell.array * factors["positions"])
         atoms.positions *= factors["positions"]
     for word in ("charge", "spin"):
+        atoms.info.pop(word, None)  # another key was asked for
         if word in found:
             number = float(found.pop(word))
             atoms.info[word] = int(number) if number.is_integer() else number
@@ -260,7 +259,11 @@ def _value(value: Any, source: Source, n_atoms: int, place: str) -> np.ndarray:
     if isinstance(value, bool | np.bool_):
         raise ValueError(f"{where} is {value}, not a number; has the file a key without a value?")
     try:
-        array = np.array(value, dtype=float)
+        given = np.asarray(value)
+        # Python reads 1_0 as ten, and true as one.
+        if given.dtype.kind in "bcMmV" or (given.dtype.kind in "SUO" and "_" in str(value)):
+            raise ValueError
+        array = given.astype(float)
     except (TypeError, ValueError):
         raise ValueError(f"{where} is {str(value)[:60]!r}; expected numbers") from None
     # Axes of length one say nothing: (n_atoms, 1) charges and energies in a list are common.
@@ -294,7 +297,7 @@ def write(path: str | Path, frames: Sequence[ase.Atoms]) -> None:
     path = Path(path)
     if not path.name.removesuffix(".gz").endswith((".xyz", ".extxyz")):
         raise ValueError(f"{path.name}: expected a name that ends in .xyz or .extxyz, or in .gz after that")
-    text = "".join(_xyz(atoms, f"frame {number}") for number, atoms in enumerate(frames)).encode()
+    text = "".join(text_of(atoms, f"frame {number}") for number, atoms in enumerate(frames)).encode()
     if path.suffix == ".gz":
         packed = BytesIO()
         # Neither name nor time inside, so that the same structures give the same bytes.
@@ -307,91 +310,3 @@ def write(path: str | Path, frames: Sequence[ase.Atoms]) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _xyz(atoms: ase.Atoms, place: str) -> str:
-    """One frame of extended XYZ."""
-    found = labels(atoms)
-    info = dict(atoms.info)
-    columns = {"species": np.array(atoms.get_chemical_symbols(), dtype=object), "pos": atoms.positions}
-    columns |= {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
-    for key, value in (atoms.calc.results if atoms.calc is not None else {}).items():
-        if key not in LABELS and key in all_properties and value is not None:
-            (columns if np.shape(value)[:1] == (len(atoms),) else info)[key] = np.asarray(value)
-    for label, value in found.items():
-        (columns if label in PER_ATOM else info)[f"REF_{label}"] = value
-    for constraint in atoms.constraints:
-        if not isinstance(constraint, FixAtoms):
-            _log.warning("%s: extended XYZ cannot hold %s; it is left out", place, type(constraint).__name__)
-            continue
-        columns["move_mask"] = columns.get("move_mask", np.ones(len(atoms), bool)) & True
-        columns["move_mask"][constraint.index] = False
-    cell = {"Lattice": atoms.cell.array.T} if atoms.cell.array.any() else {}
-    properties = ":".join(f"{key}:{_type(value, key, place)}" for key, value in columns.items())
-    taken = {"Lattice", "Properties", "pbc"} & info.keys()
-    if taken:
-        raise ValueError(f"{place}: info holds {sorted(taken)}, which the format needs itself; rename them")
-    entries = {
-        **cell,
-        "Properties": properties,
-        **{k: _entry(v, k, place) for k, v in info.items()},
-        "pbc": atoms.pbc,
-    }
-    comment = key_val_dict_to_str(entries)
-    if "\n" in comment or "\r" in comment:
-        raise ValueError(f"{place}: info holds a line break; the format puts all of it on one line")
-    tables = [_cells(value) for value in columns.values()]
-    rows = [" ".join(part for table in tables for part in table[i]) for i in range(len(atoms))]
-    return "\n".join([str(len(atoms)), comment, *rows, ""])
-
-
-def _type(values: np.ndarray, key: str, place: str) -> str:
-    """Type and number of columns of one array, such as R:3."""
-    letters = {"f": "R", "i": "I", "u": "I", "b": "L", "O": "S", "U": "S"}
-    n_columns = 1 if values.ndim == 1 else int(np.prod(values.shape[1:]))
-    if values.dtype.kind not in letters or values.ndim > 2 or n_columns == 0 or set(key) & set(": \t\"'{}[]="):
-        raise ValueError(
-            f"{place}: extended XYZ cannot hold the array {key!r} of {values.dtype}, {values.shape}"
-        )
-    letter = letters[values.dtype.kind]
-    if letter == "S" and any(len(str(value).split()) != 1 for value in values.ravel()):
-        raise ValueError(
-            f"{place}: the array {key!r} holds empty words or spaces; columns are separated by spaces"
-        )
-    return f"{letter}:{n_columns}"
-
-
-def _cells(values: np.ndarray) -> list[list[str]]:
-    """The words of every row of one array; numbers to the last digit."""
-    rows = values.reshape(len(values), -1).tolist()
-    if values.dtype.kind == "b":
-        return [["T" if value else "F" for value in row] for row in rows]
-    return [[str(value) for value in row] for row in rows]
-
-
-def _entry(value: Any, key: str, place: str) -> Any:
-    """A value of info such that reading gives it back: as it is where that works, as JSON otherwise."""
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        value = value.item()
-    if key in ("stress", "virial"):  # names that the format keeps for nine numbers
-        if np.shape(value) != (3, 3):
-            raise ValueError(
-                f"{place}: info[{key!r}] has shape {np.shape(value)}; expected (3, 3), or another name"
-            )
-        return np.asarray(value, dtype=float)
-    vector = isinstance(value, np.ndarray) and value.ndim == 1 and value.size > 1 and value.dtype.kind in "fib"
-    if vector or isinstance(value, int | float):
-        return value
-    if isinstance(value, str) and "\n" not in value:
-        text = value.replace("\\", "\\\\")  # the format takes a backslash for the start of an escape
-        back = key_val_str_to_dict(f"k={escape(text)}").get("k")
-        if isinstance(back, str) and back == value:
-            return text
-    try:
-        if isinstance(value, list | tuple):
-            np.array(value)  # ASE, too, makes an array of it, and fails where its rows differ in length
-        text = json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
-    except (TypeError, ValueError) as error:
-        what = f"{place}: info[{key!r}], a {type(value).__name__},"
-        raise ValueError(f"{what} is nothing that extended XYZ can hold; leave it out") from error
-    return "_JSON " + text.replace("\\", "\\\\")
