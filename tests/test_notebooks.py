@@ -1,12 +1,18 @@
-"""Notebooks as they stand in git: without outputs, short, mostly prose, one question each. nbmake runs them."""
+"""Notebooks as they stand in git: without outputs, short, mostly prose, one question each, with an exercise. nbmake
+runs them, and with them the solutions of their exercises."""
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from workbench.exercises import read_solutions
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -22,6 +28,26 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 def cells(path: Path, kind: str) -> list[nbformat.NotebookNode]:
     return [cell for cell in read(path).cells if cell.cell_type == kind]
+
+
+def ends_in_check(source: str) -> bool:
+    """Whether a cell's last line shows what `workbench.exercises.check` says."""
+    last = ast.parse(source).body[-1]
+    return (
+        isinstance(last, ast.Expr)
+        and isinstance(last.value, ast.Call)
+        and ast.unparse(last.value.func) == "check"
+    )
+
+
+def exercises(path: Path) -> list[tuple[str, nbformat.NotebookNode]]:
+    """The exercises of a notebook: the prose above, and the cell."""
+    all_cells = read(path).cells
+    return [
+        (above.source, cell)
+        for above, cell in pairwise(all_cells)
+        if cell.cell_type == "code" and ends_in_check(cell.source)
+    ]
 
 
 def test_the_tour_is_there() -> None:
@@ -69,6 +95,35 @@ class TestEveryNotebook:
                 assert not line.lstrip().startswith(("!", "%pip", "%%bash")), f"{path.name}: {line}"
                 assert "http://" not in line, f"{path.name}: {line}"
                 assert "https://" not in line, f"{path.name}: {line}"
+
+    def test_grows_by_one_setting(self, path: Path) -> None:
+        """SCALE is set once, to the two minutes of a laptop, says what it does, and does it."""
+        code = [cell.source for cell in cells(path, "code")]
+        settings = [line for source in code for line in source.splitlines() if line.startswith("SCALE = ")]
+        assert len(settings) == 1, f"{path.name} sets SCALE {len(settings)} times"
+        assert re.match(r"SCALE = 1  # 1: .+; .+", settings[0]), f"{settings[0]!r} does not say what it does"
+        assert sum("SCALE" in source for source in code) > 1, f"nothing in {path.name} grows with SCALE"
+
+    def test_sums_up_and_says_what_is_too_small_to_be_science(self, path: Path) -> None:
+        prose = "\n".join(cell.source for cell in cells(path, "markdown"))
+        headings = [line for line in prose.splitlines() if line.startswith("## ")]
+        assert headings[-2:] == ["## Summary", "## What is too small here to be science"]
+
+    def test_has_exercises_with_solutions_that_nbmake_runs(self, path: Path) -> None:
+        solutions = NOTEBOOKS / "solutions" / f"{path.stem}.md"
+        found = exercises(path)
+        assert found, f"{path.name} has no exercise: a cell that ends in check(...)"
+        assert list(read_solutions(solutions)) == list(range(1, len(found) + 1))
+        for number, (prose, cell) in enumerate(found, 1):
+            assert f"**Exercise {number}.**" in prose, f"no '**Exercise {number}.**' above {cell.source!r}"
+            assert cell.metadata.get("nbmake", {}).get("post_cell_execute") == [
+                "from workbench.exercises import prove",
+                f"prove('solutions/{path.stem}.md', {number}, globals())",
+            ], f"the metadata of exercise {number} of {path.name} does not ask nbmake to prove it"
+
+
+def test_every_solution_belongs_to_a_notebook() -> None:
+    assert {path.stem for path in (NOTEBOOKS / "solutions").iterdir()} <= {path.stem for path in ALL}
 
 
 def test_git_holds_no_run_of_a_notebook() -> None:

@@ -123,6 +123,7 @@ def function(cases: Sequence[tuple[tuple[Any, ...], Any]], why: str, rtol: float
 
     cases   (arguments, what it must return), one and more; numbers or arrays
     why     what to say when it is right
+    rtol    by how much it may be wrong, as a share of the largest number of a case
     """
 
     def judge(answer: Callable[..., Any]) -> tuple[bool | None, str]:
@@ -132,7 +133,7 @@ def function(cases: Sequence[tuple[tuple[Any, ...], Any]], why: str, rtol: float
                 return None, ""
             if np.shape(got) != np.shape(wanted):
                 return False, f"It returns the shape {np.shape(got)}; expected {np.shape(wanted)}."
-            if not np.allclose(got, wanted, rtol=rtol, atol=0):
+            if not np.allclose(got, wanted, rtol=0, atol=rtol * np.abs(wanted).max()):
                 shown = ", ".join(np.array2string(np.asarray(a), threshold=6) for a in arguments)
                 return False, f"For ({shown}) it returns {got}; expected {wanted}."
         return True, why
