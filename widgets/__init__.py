@@ -9,6 +9,7 @@ from widgets.live_plot import Curve, LivePlot
 from widgets.panel import Panel
 from widgets.parity_plot import ParityPlot
 from widgets.run_controls import RunControls
+from widgets.selection import link
 from widgets.structure_view import StructureView
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "ParityPlot",
     "RunControls",
     "StructureView",
+    "link",
 ]

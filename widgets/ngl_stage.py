@@ -22,126 +22,11 @@ from typing import Any
 import ipywidgets
 import numpy as np
 
-from widgets.scene import Scene, Sticks
+from widgets.ngl_script import JAVASCRIPT
+from widgets.scene import CHOSEN, HALO, PALE, Scene, Sticks
 
 #: How long to wait for a browser to say that it has drawn, before sending the next state all the same [s].
 _PATIENCE_S = 2.0
-
-# Runs in the browser with `this` = nglview's view. Buffers are made once and then rewritten in place; a buffer
-# that has become too small is made anew. Unused sticks and arrows have no width.
-_JAVASCRIPT = """
-if (!this.workbench) this.workbench = (function (view) {
-  const stage = view.stage, parts = {};
-  let labels = [];
-  // So far away that the sphere around everything fits, however it is turned.
-  const fit = function (milliseconds) {
-    const room = stage.viewer.container;
-    if (!Object.keys(parts).length || Math.min(room.clientWidth, room.clientHeight) < 20) return;  // too early
-    const box = stage.getBox(), half = stage.getParameters().cameraFov * Math.PI / 360;
-    const narrow = Math.max(1, room.clientHeight / Math.max(room.clientWidth, 1));
-    const distance = narrow * (0.5 + box.min.distanceTo(box.max) / 2) / Math.sin(half);
-    stage.animationControls.zoomMove(stage.getCenter(), Math.sign(stage.getZoom()) * distance, milliseconds);
-  };
-  // nglview's own bookkeeping of components would send every change back to the kernel.
-  stage.signals.componentAdded.removeAll();
-  stage.signals.componentRemoved.removeAll();
-  if (view.$pickingInfo) view.$pickingInfo.remove();
-  stage.mouseControls.remove("clickPick-left");
-  stage.mouseControls.remove("hoverPick");
-  stage.mouseControls.add("hoverPick", function (stage, picked) {
-    const tip = stage.tooltip, text = picked && picked.picker && labels[picked.pid];
-    tip.style.display = text && picked.type === "sphere" ? "block" : "none";
-    if (text) {
-      tip.innerText = text;
-      tip.style.left = picked.mouse.position.x + 8 + "px";
-      tip.style.bottom = window.innerHeight - picked.mouse.position.y + 8 + "px";
-    }
-  });
-  stage.signals.clicked.add(function (picked) {
-    if (picked && picked.type === "sphere") view.send({type: "workbench_pick", index: picked.pid});
-  });
-  const ground = function () {
-    const style = getComputedStyle(document.body).getPropertyValue("--jp-layout-color0").trim();
-    stage.setParameters({backgroundColor: style || "white"});
-  };
-  // A small molecule may come close; the default keeps it 10 Å away.
-  stage.setParameters({clipDist: 1, clipNear: 0, fogNear: 55, fogFar: 105, cameraFov: 28, ambientIntensity: 0.4});
-  ground();
-  stage.viewer.container.style.height = view.model.get("_view_height");
-  stage.viewer.renderer.domElement.style.display = "block";
-  const theme = new MutationObserver(ground);
-  theme.observe(document.body, {attributes: true, attributeFilter: ["data-jp-theme-name"]});
-  // A view has no size until it is laid out or its tab is shown: look again then, unless a person has looked already.
-  let untouched = true;
-  for (const touch of ["pointerdown", "wheel"]) view.el.addEventListener(touch, function () {
-    if (untouched) view.send({type: "workbench_touched"});
-    untouched = false;
-  });
-  const size = new ResizeObserver(function () {
-    if (!view.el.clientWidth) return;
-    stage.handleResize();
-    if (untouched) fit(0);
-  });
-  size.observe(view.el);
-  // nglview keeps every camera, also those of pages without room, and restores the last whenever it is displayed.
-  const keepCamera = view.serialize_camera_orientation.bind(view);
-  view.serialize_camera_orientation = () => { if (!untouched) keepCamera(); };
-  view.set_camera_orientation = () => {};
-  // Plotly measures its room before the page has given it any, and again only when the window changes.
-  setTimeout(() => window.dispatchEvent(new Event("resize")), 300);
-  view.once("remove", function () {
-    theme.disconnect(); size.disconnect();
-    const renderer = stage.viewer.renderer;
-    stage.dispose(); renderer.forceContextLoss();
-  });
-  const floats = function (text) {
-    return new Float32Array(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer);
-  };
-  const make = {
-    spheres: function (shape, d) {
-      for (let i = 0; i < d.radius.length; i++)
-        shape.addSphere(d.position.slice(3 * i, 3 * i + 3), d.color.slice(3 * i, 3 * i + 3), d.radius[i], "" + i);
-    },
-    cylinders: (shape, d) => shape.addBuffer(new NGL.CylinderBuffer(d, {openEnded: false})),
-    arrows: (shape, d) => shape.addBuffer(new NGL.ArrowBuffer(d, {aspectRatio: 2.2, radialSegments: 24})),
-    ellipsoids: (shape, d) => shape.addBuffer(new NGL.EllipsoidBuffer(d, {sphereDetail: 2})),
-  };
-  const put = function (name, part) {
-    const data = {};
-    for (const key in part.data) data[key] = floats(part.data[key]);
-    const count = data.radius.length, old = parts[name];
-    if (old && old.count === count && part.kind !== "ellipsoids") {
-      old.buffers.forEach(buffer => buffer.setAttributes(data));
-    } else {
-      if (old) { stage.removeComponent(old.component); delete parts[name]; }
-      if (count === 0) return;
-      const shape = new NGL.Shape(name);
-      make[part.kind](shape, data);
-      const component = stage.addComponentFromObject(shape);
-      const drawn = component.addRepresentation("buffer", {opacity: part.opacity || 1});
-      parts[name] = {component: component, count: count, buffers: drawn.repr.bufferList};
-    }
-  };
-  return {
-    draw: function (message) {
-      if (message.labels) labels = message.labels;
-      for (const name in parts) if (message.names.indexOf(name) < 0) {
-        stage.removeComponent(parts[name].component); delete parts[name];
-      }
-      for (const name in message.parts) put(name, message.parts[name]);
-      if (message.camera && message.camera.length) { stage.viewerControls.orient(message.camera); untouched = false; }
-      else if (message.fit) fit(0);
-      stage.viewer.requestRender();
-      // The kernel sends the next state only after this, so a slow browser is never flooded.
-      requestAnimationFrame(() => view.send({type: "workbench_drawn"}));
-    },
-    fit: () => fit(300),
-    download: function (name) {
-      stage.makeImage({factor: 2, antialias: true, transparent: false}).then(blob => NGL.download(blob, name));
-    },
-  };
-})(this);
-"""
 
 
 def why_not() -> str | None:
@@ -181,14 +66,20 @@ def _import_nglview() -> Any:
 class NGLStage:
     """A Scene in an nglview widget.
 
-    scene()          gives what is to be seen now; called whenever something is to be drawn, from any thread
-    on_pick(index)   called with the number of the atom that was clicked
+    scene()                gives what is to be seen now; called whenever something is to be drawn, from any thread
+    on_pick(index, more)   called with the number of the ball that was clicked, and whether Shift or Ctrl was held
+    on_step(by)            called when the keyboard asks for the next atom (1), the one before (-1), or none (0)
     """
 
     def __init__(
-        self, scene: Callable[[], Scene], on_pick: Callable[[int], None], height: str = "380px"
+        self,
+        scene: Callable[[], Scene],
+        on_pick: Callable[[int, bool], None],
+        on_step: Callable[[int], None],
+        height: str = "380px",
     ) -> None:
-        self._scene, self._on_pick = scene, on_pick
+        self._scene, self._on_pick, self._on_step = scene, on_pick, on_step
+        self._fit_next = False
         self._parts: dict[str, Any] = {}
         self._labels: tuple[str, ...] = ()
         self._loaded = False
@@ -214,6 +105,10 @@ class NGLStage:
     def fit(self) -> None:
         self._execute("this.workbench.fit()")
 
+    def fit_with_next_drawing(self) -> None:
+        """See all of what is drawn next."""
+        self._fit_next = True
+
     def download(self, name: str) -> None:
         """Let the browser save the picture, in twice the size seen."""
         self._execute(f"this.workbench.download({json.dumps(name)})")
@@ -227,27 +122,31 @@ class NGLStage:
                 # A camera that nobody has moved may be of a page without room; the scene is then fitted anew.
                 camera = list(self.widget._camera_orientation) if self._touched else []
                 self._loaded, self._parts, self._labels = True, {}, ()
-                self._execute(_JAVASCRIPT)
+                self._execute(JAVASCRIPT)
                 self._send(fit=True, camera=camera)
         elif content.get("type") == "workbench_touched":
             self._touched = True
         elif content.get("type") == "workbench_drawn":
             self._sent = -math.inf
         elif content.get("type") == "workbench_pick":
-            self._on_pick(int(content["index"]))
+            self._on_pick(int(content["index"]), bool(content.get("more")))
+        elif content.get("type") == "workbench_step":
+            self._on_step(int(content["by"]))
 
     def _send(self, fit: bool = False, camera: list[float] | None = None) -> None:
         scene = self._scene()
+        fit, self._fit_next = fit or self._fit_next, False
         before, self._parts = self._parts, _parts(scene)
-        before_labels, self._labels = self._labels, scene.labels
+        before_labels, self._labels = self._labels, scene.labels[: scene.n_atoms]
         changed = {name: part for name, part in self._parts.items() if before.get(name) != part}
-        relabelled = before_labels != scene.labels
+        relabelled = before_labels != self._labels
         if not (changed or relabelled or fit or before.keys() - self._parts.keys()):
             return
         message = {
             "names": list(self._parts),
             "parts": changed,
-            "labels": list(scene.labels) if relabelled else None,
+            "labels": list(self._labels) if relabelled else None,
+            "copies": scene.copies.tolist(),
             "fit": fit,
             "camera": camera,
         }
@@ -277,7 +176,13 @@ def _quiet_widget() -> Any:
 
 
 def _parts(scene: Scene) -> dict[str, dict[str, Any]]:
-    parts = {"atoms": _part("spheres", position=scene.positions, color=scene.colours, radius=scene.radii)}
+    parts = {"atoms": _balls(scene, slice(0, scene.n_atoms))}
+    if len(scene.copies):
+        parts["images"] = _balls(scene, slice(scene.n_atoms, None), spare=-len(scene.copies) % 64, opacity=PALE)
+    if scene.halos is not None:
+        centres, radii = scene.halos.centres, scene.halos.radii
+        colours = np.tile(CHOSEN, (len(radii), 1))
+        parts["halos"] = _part("halos", HALO, position=centres, color=colours, radius=radii)
     for name, sticks in scene.sticks.items():
         parts[name] = _cylinders(sticks)
     if scene.arrows is not None:
@@ -303,6 +208,18 @@ def _parts(scene: Scene) -> dict[str, dict[str, Any]]:
     return parts
 
 
+def _balls(scene: Scene, which: slice, spare: int = 0, opacity: float = 1.0) -> dict[str, Any]:
+    """Balls, with `spare` ones that have no size, so that a few more or fewer rewrite the buffer in place."""
+    position, color, radius = scene.positions[which], scene.colours[which], scene.radii[which]
+    return _part(
+        "spheres",
+        opacity,
+        position=np.concatenate([position, np.repeat(position[:1], spare, axis=0)]),
+        color=np.concatenate([color, np.repeat(color[:1], spare, axis=0)]),
+        radius=np.concatenate([radius, np.full(spare, 1e-6)]),
+    )
+
+
 def _cylinders(sticks: Sticks) -> dict[str, Any]:
     """Sticks with room to spare, in steps of 32, so that a bond made or broken rewrites the buffer in place."""
     spare = -len(sticks.radii) % 32 if len(sticks.radii) else 32
@@ -313,6 +230,7 @@ def _cylinders(sticks: Sticks) -> dict[str, Any]:
 
     return _part(
         "cylinders",
+        sticks.opacity,
         position1=padded(sticks.start, point),
         position2=padded(sticks.end, point + 1e-3),
         color=padded(sticks.start_colours, np.zeros((1, 3))),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ BOND_RADIUS = 0.10
 CELL_RADIUS = 0.02
 #: A bond is a distance below the sum of the two covalent radii and this [Å].
 BOND_SLACK = 0.3
+#: Opacity of periodic images, and of halos around what is selected.
+PALE, HALO = 0.3, 0.5
+#: Vermilion of Okabe and Ito (2008): the selected or chosen atom, in every view.
+CHOSEN = (0.84, 0.37, 0.0)
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,25 @@ class Sticks:
     start, end                    (n, 3)   [Å]
     start_colours, end_colours    (n, 3)   0..1
     radii                         (n,)     [Å]
+    opacity                       below 1 for what stands in the background
     """
 
     start: np.ndarray
     end: np.ndarray
     start_colours: np.ndarray
     end_colours: np.ndarray
+    radii: np.ndarray
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True)
+class Halos:
+    """
+    centres   (n, 3)   [Å]
+    radii     (n,)     [Å]
+    """
+
+    centres: np.ndarray
     radii: np.ndarray
 
 
@@ -60,11 +78,13 @@ class Ellipsoids:
 class Scene:
     """One picture of one structure.
 
-    positions   (n_atoms, 3)   [Å]
-    colours     (n_atoms, 3)   0..1
-    radii       (n_atoms,)     of the balls [Å]
-    sticks      name -> Sticks: "bonds", "cell", "links"
-    labels      one per atom, shown when the pointer is over it
+    positions   (n_balls, 3)   [Å]
+    colours     (n_balls, 3)   0..1
+    radii       (n_balls,)     [Å]
+    sticks      name -> Sticks: "bonds", "cell", "links", "image bonds"
+    halos       around the selected atoms
+    labels      one per ball, shown when the pointer is over it
+    copies      (n_copies,)    the last balls are pale periodic images, and of these atoms; those before are the atoms
     """
 
     positions: np.ndarray
@@ -73,7 +93,13 @@ class Scene:
     sticks: dict[str, Sticks] = field(default_factory=dict)
     arrows: Arrows | None = None
     ellipsoids: Ellipsoids | None = None
+    halos: Halos | None = None
     labels: tuple[str, ...] = ()
+    copies: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.positions) - len(self.copies)
 
 
 def ball_radii(numbers: Any) -> np.ndarray:
@@ -97,12 +123,43 @@ def bonded_pairs(numbers: Any, positions: Any) -> np.ndarray:
     return pairs[distances < reach[first] + reach[second]]
 
 
-def bonds(numbers: Any, positions: np.ndarray, colours: np.ndarray) -> Sticks:
-    """The bonds of a structure, each half in the colour of its atom."""
-    first, second = bonded_pairs(numbers, positions).T
-    return Sticks(
-        positions[first], positions[second], colours[first], colours[second], np.full(len(first), BOND_RADIUS)
+def bonds(numbers: Any, positions: np.ndarray, colours: np.ndarray, n_atoms: int) -> dict[str, Sticks]:
+    """The "bonds" among the first `n_atoms` balls, and the "image bonds" that reach one of those after.
+
+    Each half has the colour of its atom.
+    """
+    pairs = bonded_pairs(numbers, positions)
+    among_atoms = (pairs < n_atoms).all(axis=1)
+    found = {"bonds": _joined(pairs[among_atoms], positions, colours)}
+    if n_atoms < len(positions):
+        found["image bonds"] = _joined(pairs[~among_atoms], positions, colours, PALE)
+    return found
+
+
+def _joined(pairs: np.ndarray, positions: np.ndarray, colours: np.ndarray, opacity: float = 1.0) -> Sticks:
+    first, second = pairs.T
+    radii = np.full(len(first), BOND_RADIUS)
+    return Sticks(positions[first], positions[second], colours[first], colours[second], radii, opacity)
+
+
+def with_copies(scene: Scene, atoms: np.ndarray, positions: np.ndarray) -> Scene:
+    """The scene with further copies of `atoms` (n,) at `positions` (n, 3)."""
+    if len(atoms) == 0:
+        return scene
+    return replace(
+        scene,
+        positions=np.concatenate([scene.positions, positions]),
+        colours=np.concatenate([scene.colours, scene.colours[atoms]]),
+        radii=np.concatenate([scene.radii, scene.radii[atoms]]),
+        labels=(*scene.labels, *(f"{scene.labels[a]} (periodic image)" for a in atoms if scene.labels)),
+        copies=np.concatenate([scene.copies, atoms]),
     )
+
+
+def halos(positions: np.ndarray, radii: np.ndarray, atoms: Sequence[int]) -> Halos | None:
+    """A halo around each of these atoms; None when there are none."""
+    chosen = list(atoms)
+    return Halos(positions[chosen], radii[chosen] + 0.16) if chosen else None
 
 
 def cell_edges(cell: Any) -> Sticks | None:

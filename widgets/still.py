@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from widgets.palette import LINES, ColourScale
-from widgets.scene import Arrows, Ellipsoids, Scene, Sticks
+from widgets.scene import CHOSEN, HALO, PALE, Arrows, Ellipsoids, Scene, Sticks
 
 _INK = "#444444"
 _SLICES = 40
@@ -77,6 +77,8 @@ def _paint(axes: Any, scene: Scene, rotation: np.ndarray) -> None:
     for sticks in scene.sticks.values():
         _paint_sticks(axes, sticks, rotation, borders, points_per_angstrom)
     _paint_balls(axes, points, scene, borders)
+    if scene.halos is not None:
+        _paint_halos(axes, scene.halos.centres @ rotation.T, scene.halos.radii, borders)
     if scene.ellipsoids is not None:
         _paint_ellipsoids(axes, scene.ellipsoids, rotation)
     if scene.arrows is not None:
@@ -95,7 +97,13 @@ def _paint_sticks(axes: Any, sticks: Sticks, rotation: np.ndarray, borders: np.n
     for number in np.unique(slices):
         here = slices == number
         axes.add_collection(
-            LineCollection(list(halves[here, :, :2]), colors=colours[here], lw=widths[here], zorder=number)
+            LineCollection(
+                list(halves[here, :, :2]),
+                colors=colours[here],
+                lw=widths[here],
+                alpha=sticks.opacity,
+                zorder=number,
+            )
         )
 
 
@@ -104,6 +112,7 @@ def _paint_balls(axes: Any, points: np.ndarray, scene: Scene, borders: np.ndarra
     from matplotlib.patches import Circle
 
     slices = np.digitize(points[:, 2], borders)
+    opacity = np.where(np.arange(len(points)) < scene.n_atoms, 1.0, PALE)
     for number in np.unique(slices):
         here = np.flatnonzero(slices == number)
         here = here[points[here, 2].argsort()]
@@ -115,10 +124,31 @@ def _paint_balls(axes: Any, points: np.ndarray, scene: Scene, borders: np.ndarra
         ]
         axes.add_collection(
             PatchCollection(
-                balls, facecolor=scene.colours[here], edgecolor="#333333", lw=0.6, zorder=number + 0.3
+                balls,
+                facecolor=np.column_stack([scene.colours[here], opacity[here]]),
+                edgecolor=[(0.2, 0.2, 0.2, alpha) for alpha in opacity[here]],
+                lw=0.6,
+                zorder=number + 0.3,
             )
         )
-        axes.add_collection(PatchCollection(glints, facecolor="white", alpha=0.45, lw=0, zorder=number + 0.6))
+        white = [(1.0, 1.0, 1.0, 0.45 * alpha) for alpha in opacity[here]]
+        axes.add_collection(PatchCollection(glints, facecolor=white, lw=0, zorder=number + 0.6))
+
+
+def _paint_halos(axes: Any, centres: np.ndarray, radii: np.ndarray, borders: np.ndarray) -> None:
+    from matplotlib.patches import Circle
+
+    for centre, radius, number in zip(centres, radii, np.digitize(centres[:, 2], borders), strict=True):
+        axes.add_patch(
+            Circle(
+                centre[:2],
+                radius,
+                facecolor=(*CHOSEN, 0.6 * HALO),
+                edgecolor=CHOSEN,
+                lw=1.5,
+                zorder=number + 0.2,
+            )
+        )
 
 
 def _paint_ellipsoids(axes: Any, ellipsoids: Ellipsoids, rotation: np.ndarray) -> None:

@@ -108,19 +108,104 @@ def test_streaming_shows_the_latest_positions(open_notebook):
     assert not notebook.complaints
 
 
-def test_clicking_an_atom_calls_back(open_notebook):
+def theme(notebook, name):
+    notebook.page.evaluate(
+        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {name}"
+    )
+    time.sleep(1.5)
+
+
+def wait_for_tip(notebook, shown):
+    """Wait until nglview's tooltip is to be seen, or no longer."""
+    asked = """() => [...document.querySelectorAll('.ui-resizable > div')].some(
+        e => e.style.display === 'block' && e.innerText.startsWith('Ar 0'))"""
+    notebook.page.wait_for_function(asked if shown else f"() => !({asked})()", timeout=20_000)
+
+
+def test_clicks_and_keys_select_atoms_in_linked_views(open_notebook):
     notebook = open_notebook(
         """
         from ase import Atoms
         from widgets import StructureView
+        from widgets.selection import link
         picked = []
-        view = StructureView(Atoms("Ar"), on_pick=picked.append)
+        pair = Atoms("ArXe", positions=[[0, 0, 0], [0, 0, 30]])
+        view = StructureView(Atoms("Ar"), on_pick=picked.append, height="260px")
         view
+        """,
         """
+        other = StructureView(pair, height="200px")
+        link(view, other)
+        other
+        """,
     )
     settle(notebook)
-    notebook.page.locator("canvas").first.click()
+    canvas = notebook.page.locator("canvas").first
+    before = notebook.pixels("canvas")
+    canvas.hover()
+    wait_for_tip(notebook, True)
+    canvas.click()
     notebook.wait_until("picked == [0]")
+    wait_for_tip(notebook, False)
+    assert notebook.ask("[view.selected, other.selected]") == [[0], [0]]
+    time.sleep(1)
+    assert (np.abs(notebook.pixels("canvas").astype(int) - before).max(axis=-1) > 25).mean() > 0.005, (
+        "no halo is to be seen"
+    )
+    notebook.page.mouse.move(5, 5)
+    notebook.page.locator("canvas").last.focus()
+    for key, selected in (("n", [1]), ("n", [0]), ("Escape", [])):
+        notebook.page.keyboard.press(key)
+        notebook.wait_until(f"list(other.selected) == {selected}")
+    shown = notebook.pixels("canvas >> nth=1")
+    for _ in range(8):
+        notebook.page.keyboard.press("ArrowLeft")
+    time.sleep(1)
+    assert (notebook.pixels("canvas >> nth=1") != shown).any(), "the arrow keys do not turn the structure"
+    assert notebook.page.evaluate("() => document.querySelectorAll('.jp-Cell').length") == 2, (
+        "Lab heard the keys"
+    )
+    assert not notebook.complaints
+
+
+def test_a_crystal_with_its_surroundings_forces_and_selection(open_notebook):
+    notebook = open_notebook(
+        """
+        import numpy as np
+        from ase.build import bulk
+        from ase.calculators.emt import EMT
+        from widgets import StructureView
+        frames = []
+        for seed in range(3):
+            copper = bulk("Cu", cubic=True) * (2, 2, 1)
+            copper.rattle(0.15, seed=seed)
+            copper.calc = EMT()
+            copper.get_forces()
+            frames.append(copper)
+        forces = np.array([frame.get_forces() for frame in frames])
+        view = StructureView(frames).colour_by_force().arrows(forces, label="force", unit="eV/Å")
+        view.links([[0, 3], [0, 13]], [1.0, 0.5], label="made up").select([0, 2])
+        view
+        """,
+        height=1050,
+    )
+    settle(notebook)
+    alone = notebook.pixels("canvas")
+    notebook.page.get_by_label("images").select_option("half a cell")
+    notebook.wait_until("len(view.scene().copies) > 30")
+    time.sleep(2)
+    notebook.screenshot("structure-images")
+    assert (notebook.pixels("canvas") != alone).any(axis=-1).mean() > 0.05, "no images are to be seen"
+    words = notebook.page.locator(".wb-key").all_inner_texts()
+    assert any("force, longest" in text for text in words)
+    notebook.ask("view.show_frame(2) and None")
+    notebook.wait_until("'from' in view._words.value and view.frame == 2")
+    theme(notebook, "Dark")
+    try:
+        notebook.screenshot("structure-images-dark")
+    finally:
+        theme(notebook, "Light")
+    assert notebook.ask("view.log.text") == ""
     assert not notebook.complaints
 
 
