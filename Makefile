@@ -6,6 +6,7 @@ PYTHON := $(VENV)/bin/python
 READY := $(VENV)/ready
 LAB_ARGS ?=
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 # With an NVIDIA GPU, torch is free to be the newest CUDA build; without one it is the pinned version,
 # which is the small CPU wheel where pip knows one.
@@ -47,13 +48,17 @@ lab: $(READY)  ## open the tour in JupyterLab (LAB_ARGS=--no-browser to open it 
 app: $(READY)  ## the same panels as an app, without code
 	$(PYTHON) -m workbench lab --app -- $(LAB_ARGS)
 
-# One thread per process: two OpenMP threads on a busy machine wait for each other longer than they work.
+# One thread per process: two OpenMP threads on a busy machine wait for each other longer than they work. The notebooks come
+# first, for they are long; the browser's tests come last and alone, for they measure how soon a page answers. PYTEST_ARGS
+# may select tests of one half only, and then the other ends with 5, "no tests were run".
+NONE = [ $$? -eq 5 ]
 test: export OMP_NUM_THREADS = 1
 test: $(READY)  ## lint, types, unit tests, the model contract, every notebook, every view in a browser
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m pytest --nbmake tests notebooks $(PYTEST_ARGS)
+	$(PYTHON) -m pytest --nbmake notebooks tests --ignore=tests/browser -n $(WORKERS) --dist worksteal $(PYTEST_ARGS) || $(NONE)
+	$(PYTHON) -m pytest tests/browser $(PYTEST_ARGS) || $(NONE)
 
 tour: $(READY)  ## run the tour without a browser; read it in build/00_tour.html
 	@mkdir -p build
