@@ -11,6 +11,7 @@ from widgets.parity_plot import ParityPlot
 from widgets.run_controls import RunControls
 from widgets.selection import link
 from widgets.structure_view import StructureView
+from widgets.training_panel import TrainingPanel
 
 __all__ = [
     "AttentionExplorer",
@@ -23,5 +24,6 @@ __all__ = [
     "ParityPlot",
     "RunControls",
     "StructureView",
+    "TrainingPanel",
     "link",
 ]
