@@ -61,8 +61,10 @@ def nearest_shifts(spans: np.ndarray, cell: Any, pbc: Any) -> np.ndarray:
     if len(spans) == 0 or not np.any(pbc):
         return np.zeros((len(spans), 3), int)
     whole = completed(cell)
-    nearest = find_mic(spans, whole, pbc)[0]
-    return np.rint((nearest - spans) @ np.linalg.inv(whole)).astype(int)
+    nearest, lengths = find_mic(spans, whole, pbc)
+    shifts = np.rint((nearest - spans) @ np.linalg.inv(whole)).astype(int)
+    # Of two that are as near, the atom itself.
+    return np.where((lengths < np.linalg.norm(spans, axis=1) - 1e-6)[:, None], shifts, 0)
 
 
 def completed(cell: Any) -> np.ndarray:

@@ -63,7 +63,7 @@ class StructureView(MarkedAtoms, Panel):
             self.stage = ngl_stage.NGLStage(self.scene, self._picked, self._step, height)
             body: ipywidgets.Widget = self.stage.widget
         else:
-            self._still = body = ipywidgets.Image(
+            self._instead = body = ipywidgets.Image(
                 value=self.picture(), layout=ipywidgets.Layout(max_width="640px")
             )
             self.log.write(f"Showing a still picture, because {reason}")
@@ -182,7 +182,7 @@ class StructureView(MarkedAtoms, Panel):
             self._write_words()
         if self.stage is not None:
             return self.stage.draw()
-        self._still.value = self.picture()
+        self._instead.value = self.picture()
         return False
 
     def _write_words(self) -> None:
