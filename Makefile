@@ -22,7 +22,7 @@ endif
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab app test tour bench format clean
+.PHONY: help install lab app test tour docs bench format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do \
@@ -63,6 +63,9 @@ test: $(READY)  ## lint, types, unit tests, the model contract, every notebook, 
 tour: $(READY)  ## run the tour without a browser; read it in build/00_tour.html
 	@mkdir -p build
 	$(PYTHON) -m jupyter nbconvert --execute --to html --output-dir build notebooks/00_tour.ipynb
+
+docs: $(READY)  ## run every notebook into a static site, build/site/index.html, that needs no server and no network
+	$(PYTHON) docs/website.py
 
 bench: $(READY)  ## measure speed and accuracy, here and now
 	$(PYTHON) benchmarks/run.py
