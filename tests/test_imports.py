@@ -73,7 +73,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "threads",
     },
     "probes": {"diagnostics", "graphs", "models.contract", "predict"},
-    "analysis": {"probes"},
+    "blocks": set(),
+    "observables": {"blocks"},
+    "analysis": {"blocks", "observables", "probes"},
+    "path_work": {"graphs", "models.contract", "predict"},
+    "drift_cause": {"analysis", "blocks", "dynamics", "jobs", "models.contract", "path_work", "stream"},
     "explanation": {"diagnostics", "predict"},
     "flags": {"structures", "catalogue", "models", "models.contract", "runs", "checkpoint", "official"},
     "commands": {"*"},  # here, as in the notebooks, rooms meet

@@ -1,15 +1,16 @@
 """What a run or a set of structures says: energy drift with its error bar, radial distribution, mean squared
 displacement, fragments pulled apart. Numbers and atoms in, numbers and atoms out.
 
-What a model says of itself (`influence`, `rotation_error`, ...) is measured in `workbench.probes` and at hand here too.
+What a model says of itself (`influence`, `rotation_error`, ...) is measured in `workbench.probes`, what a trajectory
+says of a substance (`density`, `diffusion`, ...) in `workbench.observables`; both are at hand here too. Why an energy
+drifts is found by `workbench.drift_cause`.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, nan
+from math import nan
 from operator import itemgetter
 
 import ase
@@ -19,22 +20,29 @@ from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
+from workbench.blocks import N_BLOCKS, Mean, block_means, mean, noise
+from workbench.observables import density, diffusion, heat_of_vaporisation, msd, vibrational_spectrum
 from workbench.probes import fragment_error, influence, rank_correlation, rotation_error
 
 __all__ = [
     "Drift",
+    "Mean",
+    "density",
+    "diffusion",
     "drift",
     "drift_of",
     "fragment_error",
+    "heat_of_vaporisation",
     "influence",
+    "mean",
     "msd",
     "rank_correlation",
     "rdf",
     "rotation_error",
     "separate",
+    "vibrational_spectrum",
 ]
 
-N_BLOCKS = 32
 EV_PER_FS_IN_MEV_PER_NS = 1e9
 
 
@@ -146,11 +154,9 @@ def _check_columns(times: np.ndarray, energies: np.ndarray, kinetic: np.ndarray 
 
 def _trend(times: np.ndarray, energies: np.ndarray) -> tuple[float, float, float, float]:
     """Slope and half the width of its 95 % interval [eV/fs]; mean time [fs] and mean energy [eV]."""
-    edges = np.linspace(0, len(times), N_BLOCKS + 1).astype(int)
-    lengths = np.diff(edges)
-    t = np.add.reduceat(times, edges[:-1]) / lengths
+    t = block_means(times)
     offset = energies[0]  # keeps the digits of a large total energy
-    e = np.add.reduceat(energies - offset, edges[:-1]) / lengths
+    e = block_means(energies - offset)
     mean_time, mean_energy = t.mean(), e.mean()
     t, e = t - mean_time, e - mean_energy
     slope = (t @ e) / (t @ t)
@@ -158,12 +164,10 @@ def _trend(times: np.ndarray, energies: np.ndarray) -> tuple[float, float, float
     squares = residuals @ residuals
     if squares == 0:
         return float(slope), 0.0, float(mean_time), float(offset + mean_energy)
-    rs, lag_ones, variances = _correlated_noise()
-    lag_one = (residuals[1:] @ residuals[:-1]) / squares
-    r = np.interp(lag_one, lag_ones, rs)
-    # `variances` are of a slope per block; blocks are this far apart in time.
+    r, variance = noise(residuals, line=True)
+    # `variance` is of a slope per block; blocks are this far apart in time.
     spacing = np.sqrt((t @ t) / (N_BLOCKS * (N_BLOCKS**2 - 1) / 12))
-    error = np.sqrt(squares * np.interp(lag_one, lag_ones, variances)) / spacing
+    error = np.sqrt(squares * variance) / spacing
     freedom = max((N_BLOCKS - 2) * (1 - r) / (1 + r), 2.0)
     return (
         float(slope),
@@ -171,24 +175,6 @@ def _trend(times: np.ndarray, energies: np.ndarray) -> tuple[float, float, float
         float(mean_time),
         float(offset + mean_energy),
     )
-
-
-@functools.cache
-def _correlated_noise() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For noise with correlation r^|i-j| between blocks, a table over r: r itself, the expected lag-1 correlation of
-    the residuals of a straight line, and the variance of its slope over the expected sum of squared residuals."""
-    x = np.arange(N_BLOCKS) - (N_BLOCKS - 1) / 2
-    line = np.stack([np.ones(N_BLOCKS), x], axis=1)
-    residual = np.eye(N_BLOCKS) - line @ np.linalg.solve(line.T @ line, line.T)
-    apart = np.abs(np.subtract.outer(np.arange(N_BLOCKS), np.arange(N_BLOCKS)))
-    rs = np.concatenate([np.linspace(0, 0.9, 46), 1 - np.geomspace(0.1, 1e-3, 40)[1:]])
-    lag_ones, variances = [], []
-    for r in rs:
-        noise = r**apart
-        left = residual @ noise @ residual
-        lag_ones.append(np.trace(left, offset=1) / np.trace(left))
-        variances.append((x @ noise @ x) / (x @ x) ** 2 / np.trace(left))
-    return rs, np.array(lag_ones), np.array(variances)
 
 
 def _verdict(slope: float, error: float, ratio: float | None, worst: float | None) -> str:
@@ -253,31 +239,6 @@ def _two_kinds(frame: ase.Atoms, pair: tuple[str, str]) -> tuple[np.ndarray, np.
             raise ValueError(f"no atom is {symbol!r}; the frame holds {sorted(set(frame.symbols))}")
     symbols = np.array(frame.get_chemical_symbols())
     return symbols == pair[0], symbols == pair[1]
-
-
-def msd(frames: Sequence[ase.Atoms], index: ArrayLike | None = None) -> np.ndarray:
-    """Mean squared displacement after 0, 1, 2 ... frames, over all atoms and all starting frames [Å^2].
-
-    index     the atoms to count, e.g. all oxygens; None counts all
-    returns   (n_frames // 2 + 1,); longer lags would rest on too few starts
-
-    Positions must not be wrapped into the cell (`run_md` does not); raises ValueError when they seem to be.
-    """
-    chosen = slice(None) if index is None else np.asarray(index)
-    positions = np.array([frame.positions[chosen] for frame in frames])  # (n_frames, n_atoms, 3)
-    if len(positions) < 2:
-        raise ValueError(f"there are {len(positions)} frames; a displacement needs at least two")
-    heights = [
-        h for frame in frames for h, periodic in zip(frame.cell.lengths(), frame.pbc, strict=True) if periodic
-    ]
-    jump = np.linalg.norm(np.diff(positions, axis=0), axis=2).max()
-    if jump > 0.5 * min(heights, default=inf):
-        raise ValueError(
-            f"an atom moves {jump:.1f} Å between frames, more than half the cell; use positions that are not wrapped"
-        )
-    lags = range(1, len(positions) // 2 + 1)
-    moved = (positions[lag:] - positions[:-lag] for lag in lags)
-    return np.array([0.0, *(float((m**2).sum(axis=2).mean()) for m in moved)])
 
 
 def separate(
