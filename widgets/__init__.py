@@ -8,6 +8,7 @@ from widgets.dynamics_panel import DynamicsPanel
 from widgets.live_plot import Curve, LivePlot
 from widgets.panel import Panel
 from widgets.parity_plot import ParityPlot
+from widgets.race_panel import RacePanel
 from widgets.run_controls import RunControls
 from widgets.selection import link
 from widgets.structure_view import StructureView
@@ -22,6 +23,7 @@ __all__ = [
     "LivePlot",
     "Panel",
     "ParityPlot",
+    "RacePanel",
     "RunControls",
     "StructureView",
     "TrainingPanel",

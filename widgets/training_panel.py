@@ -94,13 +94,13 @@ class TrainingPanel(Panel):
         self._proceed_button.layout.width = "104px"
         self._proceed_button.on_click(self.log.guard(lambda _: self.proceed()))
         self._place = ipywidgets.HBox([self.controls.widget])
-        row = ipywidgets.Layout(
-            flex_flow="row wrap", align_items="flex-start", grid_gap="4px", overflow="visible"
-        )
         self._facts, self._tiles = ipywidgets.HTML(), ipywidgets.HTML()
-        parts = [self._fold, ipywidgets.HBox([self._place, self._proceed_button], layout=row)]
-        parts += [self._facts, self._tiles, self.curves.widget, self.errors.widget, self.runs.widget]
-        self._show(*parts)
+        line = ipywidgets.HBox(
+            [self._proceed_button, self._facts], layout=ipywidgets.Layout(align_items="center", grid_gap="8px")
+        )
+        # Empty until a run is there: plotly measures its room when it is first displayed.
+        self._seen = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
+        self._show(self._fold, self._place, line, self._tiles, self._seen, self.runs.widget)
 
     def _new_controls(self, job: Any = None) -> RunControls:
         return RunControls(
@@ -218,6 +218,7 @@ class TrainingPanel(Panel):
             self._shown, self._complained = None, ""
             self.errors.clear()
             self.curves.show(run.name, run.stream)
+            self._seen.children = [self.curves.widget, self.errors.widget]
             self._unwatch = run.watch(self._pump.wake)
         self._pump.wake()
 

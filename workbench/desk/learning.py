@@ -235,10 +235,7 @@ class Training:
     def _took(self, row: Row, model: Potential) -> None:
         """A row has come, in the thread that trains: nothing that goes wrong here may end the training."""
         with self._complaining("The training goes on, but its predictions cannot be shown"):
-            if not (self.folder / FORM).is_file():
-                said = {"values": self.values, "details": self.details}
-                text = json.dumps(said, indent=2, ensure_ascii=False)
-                checkpoint.write_whole(self.folder / FORM, text.encode())
+            self._keep_form()
             if row.get("best") == 1.0 and time.monotonic() >= self._next_look:
                 began = time.monotonic()
                 self._next_look = math.inf  # for good, where this fails
@@ -246,6 +243,13 @@ class Training:
                 self._compare(best, row["epoch"])
                 now = time.monotonic()
                 self._next_look = now + (now - began) / SHARE
+
+    def _keep_form(self) -> None:
+        """Once there is a run, let its folder say what the form said."""
+        if not (self.folder / FORM).is_file():
+            said = {"values": self.values, "details": self.details}
+            text = json.dumps(said, indent=2, ensure_ascii=False)
+            checkpoint.write_whole(self.folder / FORM, text.encode())
 
     @contextmanager
     def _complaining(self, words: str) -> Iterator[None]:

@@ -1,0 +1,127 @@
+"""How good several contestants are for what they cost: one point each, in a pane for every kind of cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from widgets import still
+from widgets.figure import live_figure
+from widgets.live_plot import caption, in_words
+from widgets.palette import GRID, INK, LINES
+from widgets.panel import Panel
+
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
+_STILL_SYMBOLS = "osD^P*"
+
+
+class CostPlot(Panel):
+    """An error against costs, each in a pane of its own, both on logarithmic axes; less is better on all of them.
+
+    costs    what is paid, with units: the labels of the panes
+
+    >>> plot = CostPlot(["parameters", "memory [MB]"])                        # doctest: +SKIP
+    >>> plot.show({"first": (45_000, 12.0)}, {"first": 83.0}, "force error [meV/Å]")    # doctest: +SKIP
+    """
+
+    def __init__(self, costs: Sequence[str], *, contestants: int = 3, height: int = 240) -> None:
+        super().__init__()
+        self._costs, self._n = tuple(costs), contestants
+        self._points: dict[str, tuple[tuple[float, ...], float]] = {}
+        self._error = ""
+        self._figure = self._empty_figure(height)
+        self._words = caption()
+        self._show(self._figure, self._words)
+
+    def _empty_figure(self, height: int) -> Any:
+        figure = live_figure()
+        figure.set_subplots(rows=1, cols=len(self._costs), shared_yaxes=True, horizontal_spacing=0.06)
+        for column in range(1, len(self._costs) + 1):
+            for slot in range(self._n):
+                figure.add_scatter(
+                    x=np.empty(0),
+                    y=np.empty(0),
+                    mode="markers",
+                    marker={
+                        "color": LINES[slot % len(LINES)],
+                        "symbol": _SYMBOLS[slot % len(_SYMBOLS)],
+                        "size": 13,
+                    },
+                    legendgroup=str(slot),
+                    showlegend=False,
+                    hovertemplate="%{x:.4g}, %{y:.4g}",
+                    row=1,
+                    col=column,
+                )
+        axis = {"gridcolor": GRID, "linecolor": INK, "ticks": "outside", "automargin": True, "type": "log"}
+        figure.update_yaxes(exponentformat="power", dtick="D2", **axis)
+        for column, cost in enumerate(self._costs, 1):
+            title = {"text": cost, "standoff": 4}
+            figure.update_xaxes(title=title, exponentformat="SI", dtick="D2", row=1, col=column, **axis)
+        figure.update_layout(
+            height=height,
+            autosize=True,
+            paper_bgcolor="rgba(0,0,0,0)",
+            plot_bgcolor="rgba(0,0,0,0)",
+            font={"color": INK, "size": 12},
+            margin={"l": 60, "r": 15, "t": 30, "b": 45},
+            legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.0},
+            showlegend=True,
+            modebar={"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": LINES[0]},
+        )
+        figure._config = {**figure._config, "displaylogo": False, "responsive": True}
+        return figure
+
+    def show(self, costs: Mapping[str, Sequence[float]], errors: Mapping[str, float], label: str) -> None:
+        """Draw these contestants.
+
+        costs    name -> one number for each pane, NaN where it is not known yet
+        errors   name -> the error, likewise
+        label    of the error, with its unit
+
+        Raises ValueError for more contestants than the plot has room for.
+        """
+        if len(costs) > self._n:
+            raise ValueError(f"got {len(costs)} contestants; the plot was made for {self._n}")
+        self._points = {name: (tuple(map(float, costs[name])), float(errors[name])) for name in costs}
+        self._error = label
+        points = list(self._points.items()) + [("", ((np.nan,) * len(self._costs), np.nan))] * (
+            self._n - len(costs)
+        )
+        with self._figure.batch_update():
+            for number, trace in enumerate(self._figure.data):
+                name, (of_panes, error) = points[number % self._n]
+                cost = of_panes[number // self._n]
+                there = bool(np.isfinite(cost) and np.isfinite(error))
+                trace.x, trace.y = np.array([cost] if there else []), np.array([error] if there else [])
+                trace.name, trace.showlegend = name, there and number < self._n
+            self._figure.update_yaxes(title={"text": label, "standoff": 4}, col=1)
+        self._words.value = in_words(self.describe())
+
+    def picture(self) -> bytes:
+        drawn = still.figure(3.3 * len(self._costs), 2.8)
+        axes = drawn.subplots(1, len(self._costs), sharey=True, squeeze=False)[0]
+        for pane, (place, cost) in enumerate(zip(axes, self._costs, strict=True)):
+            for slot, (name, (of_panes, error)) in enumerate(self._points.items()):
+                if np.isfinite(of_panes[pane]) and np.isfinite(error):
+                    marker, colour = _STILL_SYMBOLS[slot % 6], LINES[slot % len(LINES)]
+                    place.plot(of_panes[pane], error, marker, color=colour, ms=9, label=name)
+                    place.set(xscale="log", yscale="log")
+            place.set_xlabel(cost)
+            place.grid(alpha=0.25)
+        axes[0].set_ylabel(self._error)
+        if axes[0].lines:
+            axes[0].legend(frameon=False, fontsize=8)
+        return still.png(drawn)
+
+    def describe(self) -> str:
+        words = []
+        for name, (costs, error) in self._points.items():
+            if np.isfinite(error):
+                paid = ", ".join(
+                    f"{cost} {number:.4g}" for cost, number in zip(self._costs, costs, strict=True)
+                )
+                words.append(f"{name}: {self._error} {error:.3g} for {paid}")
+        return "; ".join(words) + "." if words else "No contestant has been judged yet."
