@@ -88,7 +88,7 @@ def test_frames_that_were_spoiled_are_found_with_the_reason() -> None:
     found = dict(handed["outliers"])
     assert set(found) == {17, 30}
     assert "force" in found[17]
-    assert "robust standard deviations above the median" in found[17]
+    assert "σ above the median" in found[17]
     assert "energy per atom above the baseline" in found[30]
 
 

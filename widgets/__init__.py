@@ -3,6 +3,7 @@ ase.Atoms, plain arrays and anything shaped like a stream or a job, and know nei
 
 from widgets.attention_explorer import AttentionExplorer
 from widgets.charge_explorer import ChargeExplorer
+from widgets.dataset_browser import DatasetBrowser
 from widgets.doctor import Doctor
 from widgets.dynamics_panel import DynamicsPanel
 from widgets.live_plot import Curve, LivePlot
@@ -18,6 +19,7 @@ __all__ = [
     "AttentionExplorer",
     "ChargeExplorer",
     "Curve",
+    "DatasetBrowser",
     "Doctor",
     "DynamicsPanel",
     "LivePlot",

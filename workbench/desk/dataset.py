@@ -240,17 +240,13 @@ class Outlier:
     column: str
     value: float
     score: float
-    median: float
 
     @property
     def reason(self) -> str:
-        """The same in words."""
+        """The same in words; σ is the robust standard deviation."""
         quantity, _, unit = self.column.removesuffix("]").partition(" [")
         side = "above" if self.score > 0 else "below"
-        return (
-            f"{quantity} {self.value:.4g} {unit}, {abs(self.score):.1f} robust standard deviations {side} the median"
-            f" of {self.median:.4g}"
-        )
+        return f"{quantity} {self.value:.4g} {unit}, {abs(self.score):.1f} σ {side} the median"
 
 
 def outliers(columns: Mapping[str, np.ndarray], threshold: float = 6.0) -> list[Outlier]:
@@ -266,9 +262,7 @@ def outliers(columns: Mapping[str, np.ndarray], threshold: float = 6.0) -> list[
             continue
         values = np.asarray(columns[name], float)
         for frame in np.flatnonzero(np.abs(scores := robust_scores(values)) > threshold):
-            found = Outlier(
-                int(frame), name, float(values[frame]), float(scores[frame]), float(np.nanmedian(values))
-            )
+            found = Outlier(int(frame), name, float(values[frame]), float(scores[frame]))
             if int(frame) not in worst or abs(found.score) > abs(worst[int(frame)].score):
                 worst[int(frame)] = found
     return sorted(worst.values(), key=lambda outlier: -abs(outlier.score))
@@ -308,8 +302,9 @@ def _title(name: str, frames: Sequence[ase.Atoms], measured: Measured, n_all: in
         sums = ", ".join(f"{s} {e:.3f} eV" for s, e in measured.baseline.energies.items())
         one = len(set(measured.baseline.energies.values())) == 1
         words.append("Baseline: the median energy." if one else f"Baseline fitted to the set: {sums}.")
-    if n_outliers > _LISTED:
-        words.append(f"{n_outliers} frames stand out; the first {_LISTED} are listed.")
+    if n_outliers:
+        listed = f"; the first {_LISTED} are listed" if n_outliers > _LISTED else ""
+        words.append(f"{n_outliers} stand out (σ: robust standard deviation{listed}).")
     return " ".join(words)
 
 
