@@ -7,6 +7,7 @@ from widgets.dataset_browser import DatasetBrowser
 from widgets.doctor import Doctor
 from widgets.dynamics_panel import DynamicsPanel
 from widgets.live_plot import Curve, LivePlot
+from widgets.long_range_lens import LongRangeLens
 from widgets.panel import Panel
 from widgets.parity_plot import ParityPlot
 from widgets.race_panel import RacePanel
@@ -23,6 +24,7 @@ __all__ = [
     "Doctor",
     "DynamicsPanel",
     "LivePlot",
+    "LongRangeLens",
     "Panel",
     "ParityPlot",
     "RacePanel",
