@@ -52,14 +52,13 @@ PICTURES = {".png", ".jpg", ".svg", ".gif"}
 # A panel that was shown while its run went on is drawn once more when all has ended, with its words.
 LAST_CELL = """
 import base64, gc
-from widgets import Panel
+from widgets import Panel, RunControls
 panels = [thing for thing in gc.get_objects() if issubclass(type(thing), Panel)]
-display({"application/json": {
-    panel.widget.model_id: {
-        "image/png": base64.b64encode(panel.picture()).decode(), "text/plain": panel.describe()
-    }
-    for panel in panels
-}}, raw=True)
+final = {panel.widget.model_id: {"text/plain": panel.describe()} for panel in panels}
+for panel in panels:
+    if not isinstance(panel, RunControls):  # whose picture is its words
+        final[panel.widget.model_id]["image/png"] = base64.b64encode(panel.picture()).decode()
+display({"application/json": final}, raw=True)
 """
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
