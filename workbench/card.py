@@ -76,7 +76,7 @@ def _what(run: Run, model: Potential) -> str:
 def _errors(errors: Errors, train: Sequence[ase.Atoms], n_test: int) -> str:
     """A table of errors beside those of a model that always says the same."""
     rows = [
-        f"On {n_test} structures that it was not trained on. *Spread* is the error of always saying the mean, or no force.",
+        f"On {n_test} structures it was not trained on. *Spread* is the error of always saying the mean, or no force.",
         "",
         "| | mean absolute error | root mean square error | spread |",
         "|---|---|---|---|",
@@ -142,7 +142,7 @@ def _made(run: Run) -> str:
         if part in data
     ]
     lines += [
-        f"- {settings.epochs} epochs, batches of {settings.batch_size}, learning rate {settings.learning_rate:g}; {end}",
+        f"- {settings.epochs} epochs, batches of {settings.batch_size}, rate {settings.learning_rate:g}; {end}",
         "- " + ", ".join(f"{name} {version}" for name, version in run.versions.items()),
     ]
     return "\n".join(lines)
