@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import time
@@ -87,6 +88,15 @@ def test_the_form_says_what_training_config_says_and_what_was_asked_for(tmp_path
     other = asked.details({**asked.values, "model": "allscaip", "preset": "tiny"})
     assert {field.name: field.default for field in other}["n_features"] == 64
     assert asked.choices({"model": "mlanet"}) == {"preset": ["tiny", "small", "paper"]}
+
+
+def test_a_function_wins_over_the_room_of_its_name():
+    importlib.import_module("workbench.desk.training")
+    assert callable(desk.training)
+    assert set(desk.__all__) == {"dataset", "dynamics", "race", "separation", "training"}
+    assert desk.race.__module__ == "workbench.desk.race"
+    with pytest.raises(AttributeError, match="no attribute 'trainin'; it has dataset"):
+        _ = desk.trainin
 
 
 def test_advice_on_rotations(tmp_path):
@@ -261,7 +271,7 @@ def test_nobody_goes_on_with_what_is_under_way(tmp_path):
     assert asked.reopen("long") is training
     with pytest.raises(ValueError, match="long is being trained already"):
         asked.proceed("long", asked.values)
-    assert "no end written down" in asked.earlier()[0].words
+    assert "under way" in asked.earlier()[0].words
     training.stop()
     ended(training)
 

@@ -18,7 +18,7 @@ _STILL_SYMBOLS = "osD^P*"
 
 
 class CostPlot(Panel):
-    """An error against costs, each in a pane of its own, both on logarithmic axes; less is better on all of them.
+    """An error against costs, each in a pane of its own; less is better on all axes.
 
     costs    what is paid, with units: the labels of the panes
 
@@ -55,11 +55,20 @@ class CostPlot(Panel):
                     row=1,
                     col=column,
                 )
-        axis = {"gridcolor": GRID, "linecolor": INK, "ticks": "outside", "automargin": True, "type": "log"}
-        figure.update_yaxes(exponentformat="power", dtick="D2", **axis)
+        axis = {
+            "gridcolor": GRID,
+            "zerolinecolor": GRID,
+            "linecolor": INK,
+            "ticks": "outside",
+            "automargin": True,
+        }
+        # From zero, so that twice as far is twice as much.
+        figure.update_yaxes(rangemode="tozero", tickformat=".3~s", **axis)
         for column, cost in enumerate(self._costs, 1):
             title = {"text": cost, "standoff": 4}
-            figure.update_xaxes(title=title, exponentformat="SI", dtick="D2", row=1, col=column, **axis)
+            figure.update_xaxes(
+                title=title, rangemode="tozero", tickformat=".3~s", nticks=5, row=1, col=column, **axis
+            )
         figure.update_layout(
             height=height,
             autosize=True,
@@ -108,8 +117,9 @@ class CostPlot(Panel):
                 if np.isfinite(of_panes[pane]) and np.isfinite(error):
                     marker, colour = _STILL_SYMBOLS[slot % 6], LINES[slot % len(LINES)]
                     place.plot(of_panes[pane], error, marker, color=colour, ms=9, label=name)
-                    place.set(xscale="log", yscale="log")
             place.set_xlabel(cost)
+            if place.lines:  # from zero, so that twice as far is twice as much
+                place.set(xlim=(0, 1.1 * place.dataLim.x1), ylim=(0, 1.1 * place.dataLim.y1))
             place.grid(alpha=0.25)
         axes[0].set_ylabel(self._error)
         if axes[0].lines:

@@ -20,6 +20,16 @@ _WORDS = "font-size:13px; line-height:1.4; color:var(--jp-ui-font-color1, inheri
 _EARLY = "Predictions stand here beside their labels after the first validation."
 
 
+class _Parity(ParityPlot):
+    """A ParityPlot whose title has two lines, and whose legend stands where no point does."""
+
+    def _empty_figure(self, height: int) -> Any:
+        figure = super()._empty_figure(height)
+        legend = {"orientation": "v", "x": 1.0, "xanchor": "right", "y": 0.0, "yanchor": "bottom"}
+        figure.update_layout(legend={**legend, "bgcolor": "rgba(0,0,0,0)"}, margin={"t": 48, "l": 60, "r": 10})
+        return figure
+
+
 class ErrorView(Panel):
     """Parity plots of energies and forces; a click on a point shows its structure, coloured by the error of its forces.
 
@@ -28,13 +38,13 @@ class ErrorView(Panel):
     `show(comparison)` draws; at first the structure with the largest error of a force is chosen.
     """
 
-    def __init__(self, height: int = 290) -> None:
+    def __init__(self, height: int = 260) -> None:
         super().__init__()
         nothing: dict[str, list[float]] = {_ALL: [], _CHOSEN: []}
-        self.energies = ParityPlot(
+        self.energies = _Parity(
             nothing, nothing, label="energy per atom", unit="eV", on_click=self._energy_clicked, height=height
         )
-        self.forces = ParityPlot(
+        self.forces = _Parity(
             nothing, nothing, label="force component", unit="eV/Å", on_click=self._force_clicked, height=height
         )
         self.view: StructureView | None = None
@@ -68,7 +78,7 @@ class ErrorView(Panel):
         column = ipywidgets.Layout(flex="1 1 320px", min_width="300px")
         structure = ipywidgets.VBox([self._buttons, self._stage, self._words], layout=column)
         for plot in (self.energies, self.forces):
-            plot.widget.layout.width = "auto"
+            plot.widget.layout.width = f"{self._height + 85}px"
         wrap = ipywidgets.Layout(
             flex_flow="row wrap", grid_gap="4px 12px", align_items="flex-start", width="100%"
         )
@@ -165,12 +175,12 @@ class ErrorView(Panel):
         errors = self._force_errors()
         if errors is not None:
             everywhere = self._comparison.forces.predicted - self._comparison.forces.reference
-            largest = 1000 * float(np.linalg.norm(everywhere, axis=1).max())
-            sizes = 1000 * np.linalg.norm(errors, axis=1)
-            self.view.colour(
-                sizes, label="error of the force", unit="meV/Å", diverging=False, limits=(0.0, largest)
-            )
-            self.view.arrows(1000 * errors, label="predicted − reference force", unit="meV/Å")
+            largest = float(np.linalg.norm(everywhere, axis=1).max())
+            scale, unit = _force_unit(largest)
+            sizes = scale * np.linalg.norm(errors, axis=1)
+            limits = (0.0, scale * largest)  # of all structures, so that colours mean the same in each
+            self.view.colour(sizes, label="error of the force", unit=unit, diverging=False, limits=limits)
+            self.view.arrows(scale * errors, label="predicted − reference force", unit=unit)
 
     def _force_errors(self) -> np.ndarray | None:
         """(n_atoms, 3) | predicted minus reference, of the chosen structure [eV/Å]."""
@@ -195,9 +205,12 @@ class ErrorView(Panel):
             error = 1000 * (energy.predicted[self.chosen] - energy.reference[self.chosen])
             words.append(f"energy {error:+.3g} meV/atom off")
         if errors is not None:
-            sizes = 1000 * np.linalg.norm(errors, axis=1)
+            sizes = np.linalg.norm(errors, axis=1)
             atom = int(sizes.argmax())
-            words.append(f"largest error of a force {sizes[atom]:.3g} meV/Å, on {atoms.symbols[atom]} {atom}")
+            scale, unit = _force_unit(sizes[atom])
+            words.append(
+                f"largest error of a force {scale * sizes[atom]:.3g} {unit}, on {atoms.symbols[atom]} {atom}"
+            )
         return "; ".join(words) + "."
 
     def picture(self) -> bytes:
@@ -220,3 +233,8 @@ class ErrorView(Panel):
                 words.append(f"mean absolute error of the {name} {error:.3g} {unit}")
         found = ", ".join(words)
         return f"{len(self._comparison.frames)} validation structures: {found}. {self._structure_in_words()}"
+
+
+def _force_unit(largest: float) -> tuple[float, str]:
+    """In which unit forces up to `largest` [eV/Å] are read well, and what they are multiplied by."""
+    return (1.0, "eV/Å") if largest >= 1 else (1000.0, "meV/Å")

@@ -118,26 +118,20 @@ class RacePanel(Panel):
 
     def rows(self) -> list[tuple[str, ...]]:
         """The table, a line for each model: its best validation errors, and what it cost."""
-        rows = []
-        for entrant in self.race.entrants if self.race is not None else ():
-            last = next((row for row in reversed(entrant.stream.since(0)) if "minutes" in row), None)
-            found = [best(entrant.stream, column) for column in _UNITS]
-            errors = [
-                f"{e:.3g} {u}" if np.isfinite(e) else "–" for e, u in zip(found, _UNITS.values(), strict=True)
-            ]
-            ms = step_ms(entrant)
-            rows.append(
-                (
-                    entrant.title,
-                    *errors,
-                    f"{ms:.3g} ms" if np.isfinite(ms) else "–",
-                    "–" if entrant.n_parameters is None else f"{entrant.n_parameters:,}",
-                    "–" if entrant.memory_MB is None else f"{entrant.memory_MB:.3g} MB",
-                    "–" if last is None else f"{last['step']:,.0f} in {60 * last['minutes']:.3g} s",
-                    (entrant.outcome or entrant.state).split(":")[0],
-                )
-            )
-        return rows
+        return [self._row(entrant) for entrant in self.race.entrants] if self.race is not None else []
+
+    def _row(self, entrant: Any) -> tuple[str, ...]:
+        last = next((row for row in reversed(entrant.stream.since(0)) if "minutes" in row), None)
+        state = self.race.state if entrant.state == "running" else entrant.state  # who waits for its turn runs
+        return (
+            entrant.title,
+            *(_number(best(entrant.stream, column), unit) for column, unit in _UNITS.items()),
+            _number(step_ms(entrant), "ms"),
+            "–" if entrant.n_parameters is None else f"{entrant.n_parameters:,}",
+            _number(entrant.memory_MB, "MB"),
+            "–" if last is None else f"{last['step']:,.0f} in {60 * last['minutes']:.3g} s",
+            (entrant.outcome or state).split(":")[0],
+        )
 
     def _note_in_words(self) -> str:
         if self.race is None:
@@ -171,3 +165,7 @@ def step_ms(entrant: Any) -> float:
     """What a step of the optimizer takes, half of them less and half of them more [ms]; NaN before the first."""
     speeds = [row["structures_per_s"] for row in entrant.stream.since(0) if "structures_per_s" in row]
     return 1000 * entrant.values["batch_size"] / median(speeds) if speeds else float("nan")
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "–" if value is None or not np.isfinite(value) else f"{value:.3g} {unit}"

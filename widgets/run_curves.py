@@ -19,7 +19,7 @@ from widgets.panel import Panel, Pump
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 _STILL_SYMBOLS = "osD^P*"
 _LEGEND = 40  # pixels above the panes
-_PALE = 0.4
+_PALE = 0.5
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class RunCurves(Panel):
             figure.update_yaxes(
                 title={"text": pane.axis, "standoff": 4},
                 type="log" if pane.log else "linear",
-                exponentformat="power",
+                tickformat=".4~g",
                 row=row,
                 col=column,
                 **axis,

@@ -14,7 +14,7 @@ from widgets.form import Form
 from widgets.live_plot import in_words
 from widgets.panel import Panel, Pump
 from widgets.run_controls import RunControls
-from widgets.run_curves import RunCurves
+from widgets.run_curves import PANES, RunCurves
 from widgets.run_list import RunList
 
 _OF_DETAILS = "settings of the model"
@@ -91,7 +91,7 @@ class TrainingPanel(Panel):
             icon="forward",
             tooltip="Go on with the run that is shown, up to the epochs of the form",
         )
-        self._proceed_button.layout.width = "104px"
+        self._proceed_button.layout.width, self._proceed_button.layout.flex = "104px", "0 0 auto"
         self._proceed_button.on_click(self.log.guard(lambda _: self.proceed()))
         self._place = ipywidgets.HBox([self.controls.widget])
         self._facts, self._tiles = ipywidgets.HTML(), ipywidgets.HTML()
@@ -192,6 +192,7 @@ class TrainingPanel(Panel):
             raise ValueError("this panel was not told how to open a run; pass reopen=")
         if compare and self._reopen is not None:
             self._compared[name] = self._reopen(name)
+            self._seen.children = self._seen.children or [self.curves.widget]
             if self.run is None or name != self.run.name:
                 self.curves.show(name, self._compared[name].stream, steps=False)
         else:
@@ -248,6 +249,7 @@ class TrainingPanel(Panel):
             self._shown = run.comparison
             self.errors.show(run.comparison)
             self._compare_settings()
+            self.runs.refresh()
 
     def _ended(self, job: Any) -> None:
         self.curves.flush()
@@ -291,9 +293,7 @@ def numbers(stream: Any) -> dict[str, str]:
         said["learning rate"] = f"{step['learning_rate']:.2g}"
         said["memory, at most"] = f"{step['memory_GB']:.3g} GB"
     if validation is not None:
-        for name, unit in (("energy_mae_meV_per_atom", "meV/atom"), ("forces_mae_meV_per_A", "meV/Å")):
-            if f"validation_{name}" in validation:
-                said[f"validation {name.split('_')[0]} error"] = (
-                    f"{validation[f'validation_{name}']:.3g} {unit}"
-                )
+        for pane in PANES[1:]:
+            if pane.validation in validation:
+                said[f"validation {pane.label}"] = f"{validation[pane.validation]:.3g} {pane.unit}"
     return said

@@ -95,7 +95,8 @@ def test_the_whole_way_from_the_form_to_the_worst_structure(make):
     ends = np.cumsum([len(frame) for frame in run.comparison.frames])
     worst = int(np.searchsorted(ends, errors.argmax(), side="right"))
     assert panel.errors.chosen == worst, "at first the structure with the worst force is shown"
-    assert f"largest error of a force {1000 * errors.max():.3g} meV/Å" in panel.describe()
+    largest = f"{errors.max():.3g} eV/Å" if errors.max() >= 1 else f"{1000 * errors.max():.3g} meV/Å"
+    assert f"largest error of a force {largest}" in panel.describe()
     assert panel.errors.energies.errors()["all"][0] == pytest.approx(run.comparison.energy.mae)
     assert panel.picture().startswith(b"\x89PNG")
 
@@ -120,7 +121,8 @@ def test_a_click_on_a_point_shows_its_structure(make):
     assert panel.errors.chosen == int(np.abs(energy.predicted - energy.reference).argmax())
     errors = panel.errors._force_errors()
     colouring = panel.errors.view._colouring
-    np.testing.assert_allclose(colouring.values, 1000 * np.linalg.norm(errors, axis=1))
+    scale = {"eV/Å": 1, "meV/Å": 1000}[colouring.unit]
+    np.testing.assert_allclose(colouring.values, scale * np.linalg.norm(errors, axis=1))
 
 
 def test_choices_that_hang_on_the_model_follow_it(make):

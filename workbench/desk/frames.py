@@ -50,7 +50,7 @@ def parts(
                 f"structures is {n_train}; {data} has {len(train)} to train on. Take fewer, or 0 for all"
             )
         train = spread(train, n_train)
-    return train, validation, how
+    return list(train), list(validation), how
 
 
 def spread(frames: Sequence[ase.Atoms], n: int) -> list[ase.Atoms]:

@@ -153,9 +153,12 @@ class Training:
         resume   go on with the run in the folder
         """
         self._given = given
-        _known[self.folder.resolve()] = self
-        self._job = jobs.start(self._work, resume)
+        self._start(self._work, resume)
         return self
+
+    def _start(self, worker: Callable[..., None], *args: Any) -> None:
+        _known[self.folder.resolve()] = self
+        self._job = jobs.start(worker, *args)
 
     def _work(self, resume: bool, control: Control) -> None:
         try:
@@ -276,9 +279,8 @@ class Training:
 
         Raises FileNotFoundError where no training has begun.
         """
-        known = _known.get(folder.resolve())
-        if known is not None and known.alive:
-            return known
+        if under_way(folder):
+            return _known[folder.resolve()]
         run = Run.open(folder)
         config, asked = run.config, _read(folder / "config.json")["model"]
         said = _read(folder / FORM) if (folder / FORM).is_file() else {"values": {}}
@@ -313,6 +315,12 @@ class Training:
             self._shown = spread(validation, SHOWN)
             best = [row["epoch"] for row in self.stream.since(0) if row.get("best") == 1.0]
             self._compare(model, best[-1] if best else math.nan)
+
+
+def under_way(folder: Path) -> bool:
+    """Whether this process trains there now."""
+    known = _known.get(folder.resolve())
+    return known is not None and known.alive
 
 
 def in_words(outcome: Outcome | None) -> str:

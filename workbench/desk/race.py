@@ -14,7 +14,6 @@ import ase
 import torch
 from torch import Tensor
 
-from workbench import jobs
 from workbench.dataset import GraphDataset
 from workbench.desk.field import Field
 from workbench.desk.learning import Training
@@ -248,7 +247,7 @@ class Entrant(Training):
     def enter(self, given: Sequence[ase.Atoms] | None, turn: Turn, left: Callable[[], None]) -> None:
         """Train on a thread, whenever it is its turn; call `left()` at the end."""
         self._given, self._turn = given, turn
-        self._job = jobs.start(self._take_part, left)
+        self._start(self._take_part, left)
 
     def _take_part(self, left: Callable[[], None], control: Control) -> None:
         try:

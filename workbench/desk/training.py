@@ -13,7 +13,7 @@ from typing import Any
 import ase
 
 from workbench.desk.field import Field
-from workbench.desk.learning import Training, in_words
+from workbench.desk.learning import Training, in_words, under_way
 from workbench.desk.settings import GIVEN, data_field, details, model_fields, training_fields
 from workbench.models import MODELS
 from workbench.runs import MAY_CHANGE, Run
@@ -167,7 +167,8 @@ def _summary(folder: Path) -> str:
     """How a run ended, and the errors of its best model."""
     run = Run.open(folder)
     ended = run.outcome
-    words = [in_words(ended).split(";")[0] if ended else "no end written down"]
+    without = "under way" if under_way(folder) else "no end written down"
+    words = [in_words(ended).split(";")[0] if ended else without]
     best = _best_row(folder / "metrics.csv")
     for name, unit in (("energy_mae_meV_per_atom", "meV/atom"), ("forces_mae_meV_per_A", "meV/Å")):
         if best.get(f"validation_{name}"):
