@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,6 +38,7 @@ class Distributions(Plot):
         self.samples, self.same = _varied(samples)
         self.edges = {name: edges(values) for name, (values, _) in self.samples.items()}
         self._on_frame, self._frame = on_frame, 0
+        self._lock = threading.Lock()  # two threads in one batch would lose each other's changes
         rows = max(1, -(-len(self.samples) // _COLUMNS))
         super().__init__("", "", "", 70 + _ROW * rows)
         self._bars: list[Any] = []
@@ -138,8 +140,8 @@ class Distributions(Plot):
 
     def mark(self, frame: int) -> None:
         """Mark the values of this frame on every axis."""
-        self._frame = frame
-        with self.figure.batch_update():
+        with self._lock, self.figure.batch_update():
+            self._frame = frame
             for rug, (values, frames) in zip(self._rugs, self.samples.values(), strict=True):
                 mine = values[frames == frame]
                 mine = mine[np.linspace(0, len(mine) - 1, min(len(mine), self.SHOWN)).round().astype(int)]

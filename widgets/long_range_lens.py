@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,15 +10,15 @@ from typing import Any
 import ipywidgets
 import numpy as np
 
-from widgets import scene, still
+from widgets import scene, still, table
 from widgets.frame_view import FrameView
 from widgets.live_plot import caption, in_words
 from widgets.panel import Panel, Pump
 from widgets.separation_plot import LOGARITHMIC, ONE_ZERO, OWN_ZERO, SeparationPlot, cutoff_edges
 
-_INK = "color:var(--jp-ui-font-color1, inherit)"
 _WRAP = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
 _ELEMENTS = "elements"
+_DASHES = 24  # of the rail
 _NOTE = (
     "Learned charges have a sign and a scale of their own: they are no partial charges, and those of two models are"
     " not to be compared."
@@ -56,8 +56,10 @@ class LongRangeLens(Panel):
         self.separations, self._fit = dict(separations), fit
         for name, separation in self.separations.items():
             _check(name, separation)
+        self.separation = next(iter(self.separations.values()))
         self.tails: dict[str, Any] = {}
         self._quiet = False
+        self._whole = threading.RLock()  # nothing is drawn while half of it is of the pair before
         self._build(height)
         self._begin()
 
@@ -68,7 +70,7 @@ class LongRangeLens(Panel):
         names = list(dict.fromkeys(name for s in self.separations.values() for name in s.curves))
         measured = {name for s in self.separations.values() for name, c in s.curves.items() if c.measured}
         self.plot = SeparationPlot(names, sorted(measured), self.log.guard(self.go_to), height)
-        self.view = RailView(first.frames[0], height=f"{height - 250}px")
+        self.view = RailView(first.frames[0], height=f"{height - 180}px")
         self._pump = Pump(self._draw, self.log, rate=20.0)
         for ending in (self._pump.close, self.view.close):
             self._on_close(ending)
@@ -122,11 +124,6 @@ class LongRangeLens(Panel):
     # one pair -----------------------------------------------------------------------------------------
 
     @property
-    def separation(self) -> Any:
-        """The pair that is shown."""
-        return self.separations[self.pair.value]
-
-    @property
     def distance(self) -> float:
         """Where the slider stands [Å]."""
         return float(self.separation.distance[self.slider.value])
@@ -136,36 +133,41 @@ class LongRangeLens(Panel):
         self.slider.value = int(np.abs(self.separation.distance - distance).argmin())
 
     def _begin(self) -> None:
-        """Show another pair, from its closest distance."""
-        chosen = self.separation
+        """Show the pair that is chosen, from its closest distance."""
+        with self._whole:
+            self._put_pair(self.separations[self.pair.value])
+            self._colour()
+            self._refit()
+
+    def _put_pair(self, chosen: Any) -> None:
+        self.separation = chosen
         low, high = (float(end) for end in chosen.distance[[0, -1]])
         self._quiet = True  # one redrawing at the end
         try:
             self.slider.options = [(f"{distance:.2f} Å", i) for i, distance in enumerate(chosen.distance)]
             self.slider.value, self.play.value, self.play.max = 0, 0, len(chosen.distance) - 1
-            self.stretch.min, self.stretch.max = -np.inf, np.inf
+            self.stretch.min, self.stretch.max = min(self.stretch.min, low), max(self.stretch.max, high)
             self.stretch.value = default_stretch(chosen)
             self.stretch.min, self.stretch.max = low, high
             self._offer_charges()
         finally:
             self._quiet = False
         self.view.see_pair(chosen.frames, chosen.moving)
-        self._colour()
-        self._refit()
 
     def _offer_charges(self) -> None:
-        """Those of the first model, if it has some; else those of the reference."""
+        """What was chosen before, if it is there; else those of the first model that has some, or of the reference."""
         held = {name: curve for name, curve in self.separation.curves.items() if curve.charges is not None}
-        before = self.charges.value
+        before = self.charges.value if self.tails else None  # at first, nobody has chosen
         self.charges.options = [*((curve.label, name) for name, curve in held.items()), (_ELEMENTS, _ELEMENTS)]
         learned = [name for name, curve in held.items() if not curve.measured]
-        if before in dict.fromkeys([*held, _ELEMENTS]) and len(self.view.frames) and self.tails:
-            self.charges.value = before
-        else:
-            self.charges.value = (learned or [*held, _ELEMENTS])[0]
+        self.charges.value = before if before in {*held, _ELEMENTS} else (learned or [*held, _ELEMENTS])[0]
 
     def _colour(self) -> None:
-        curve = self.separation.curves.get(self.charges.value)
+        with self._whole:
+            self._put_colours(self.separation.curves.get(self.charges.value))
+        self._pump.wake()
+
+    def _put_colours(self, curve: Any) -> None:
         if curve is None:
             self.view.colour(None)
             self._note.value = in_words(self.view.describe())
@@ -174,25 +176,29 @@ class LongRangeLens(Panel):
             self.view.colour(
                 curve.charges[0], label=curve.label, unit=curve.unit, diverging=True, limits=(-largest, largest)
             )
-        self._pump.wake()
 
     def _refit(self) -> None:
-        low, high = self.stretch.value
-        self.tails = {name: self._fit(curve, low, high) for name, curve in self.separation.curves.items()}
-        self._show_plot()
+        with self._whole:
+            low, high = self.stretch.value
+            self.tails = {name: self._fit(curve, low, high) for name, curve in self.separation.curves.items()}
+            self._show_plot()
 
     def _show_plot(self) -> None:
-        self.plot.distance = self.distance
-        self.plot.show(self.separation, self.tails, self.kind.value)
-        self.plot.say(self._sentence())
-        self._draw()
+        with self._whole:
+            self.plot.distance = self.distance
+            self.plot.show(self.separation, self.tails, self.kind.value)
+            self.plot.say(self._sentence())
+            self._draw()
 
     # where the slider stands --------------------------------------------------------------------------
 
     def _draw(self) -> None:
         """Bring structure, charges, plots and table to where the slider stands."""
-        index = self.slider.value
-        positions = self.separation.frames[index].positions
+        with self._whole:
+            self._put_here()
+
+    def _put_here(self) -> None:
+        positions = self.separation.frames[self.slider.value].positions
         curve = self.separation.curves.get(self.charges.value)
         if curve is None:
             self.view.update(positions)
@@ -211,6 +217,7 @@ class LongRangeLens(Panel):
     def _about_charges(self, curve: Any, nearest: int) -> str:
         moving = np.asarray(self.separation.moving, int)
         sums = curve.charges[nearest][moving].sum(), np.delete(curve.charges[nearest], moving).sum()
+        sums = tuple(round(float(total), 4) + 0.0 for total in sums)  # and no minus zero
         words = (
             f"{curve.label}: the fragment that moves has {sums[0]:+.3g}, the other {sums[1]:+.3g} {curve.unit}"
         )
@@ -232,21 +239,12 @@ class LongRangeLens(Panel):
         return found
 
     def _as_table(self) -> str:
+        header = f"at {self.distance:.2f} Å", "energy [eV]", "force [eV/Å]", "n of E ~ 1/rⁿ (95 %)", "falls off"
         rows = []
-        for name, (energy, force) in self.numbers().items():
-            cells = [name, *("–" if np.isnan(v) else f"{v:+.4f}" for v in (energy, force))]
-            cells += [_power(self.tails[name]), self.tails[name].verdict]
-            rows.append(
-                "".join(
-                    f'<td style="text-align:left; padding:2px 14px 2px 0">{html.escape(c)}</td>' for c in cells
-                )
-            )
-        head = f"at {self.distance:.2f} Å", "energy [eV]", "force [eV/Å]", "exponent n of E ~ 1/rⁿ", "falls off"
-        top = "".join(
-            f'<th style="text-align:left; padding:2px 14px 2px 0">{html.escape(h)}</th>' for h in head
-        )
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f'<table style="font-size:13px; {_INK}"><tr>{top}</tr>{body}</table>'
+        for name, here in self.numbers().items():
+            cells = ("–" if np.isnan(value) else f"{round(value, 4) + 0.0:+.4f}" for value in here)
+            rows.append((name, *cells, _power(self.tails[name]), self.tails[name].verdict))
+        return table.as_html(header, rows)
 
     def _sentence(self) -> str:
         """What the plots do not say themselves."""
@@ -285,9 +283,11 @@ class RailView(FrameView):
 
     def see_pair(self, frames: list[Any], moving: Any) -> None:
         """Show the first of these frames, and the rail from it to the last."""
-        ends = [frames[index].positions[np.asarray(moving, int)].mean(axis=0) for index in (0, -1)]
-        still_ones = np.delete(frames[0].positions, np.asarray(moving, int), axis=0)
-        self._rail = still_ones.mean(axis=0), ends[1]
+        moving = np.asarray(moving, int)
+        start = np.delete(frames[0].positions, moving, axis=0).mean(axis=0)
+        end = frames[-1].positions[moving].mean(axis=0)
+        outermost = np.linalg.norm(frames[-1].positions[moving] - end, axis=1).max()
+        self._rail = start, end + (outermost + 0.5) * (end - start) / np.linalg.norm(end - start)
         self.see(frames[0])
         if self.stage is not None:
             self.stage.fit_with_next_drawing()
@@ -296,11 +296,10 @@ class RailView(FrameView):
         drawn, rail = super().scene(), self._rail
         if rail is None:
             return drawn
-        ends, grey = np.array(rail), np.full((2, 3), 0.55)
-        # Two halves, that both begin at an end.
-        line = scene.Sticks(
-            ends, np.repeat([ends.mean(axis=0)], 2, axis=0), grey, grey, np.full(2, scene.CELL_RADIUS)
-        )
+        # Dashes, for the viewer takes the middle of each stick for its place when it looks how large everything is.
+        begins, ends = (np.linspace(*rail, 2 * _DASHES)[side::2] for side in (0, 1))
+        grey = np.full((_DASHES, 3), 0.55)
+        line = scene.Sticks(begins, ends, grey, grey, np.full(_DASHES, scene.CELL_RADIUS))
         return replace(drawn, sticks={**drawn.sticks, "rail": line})
 
 

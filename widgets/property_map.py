@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -41,6 +42,7 @@ class PropertyMap(Plot):
         self.columns, self.parts, self._always = columns, parts, always
         self.names = part_names(parts)
         self.chosen, self.ringed = 0, np.empty(0, int)
+        self._lock = threading.RLock()  # two threads in one batch would lose each other's changes
         for number, name in enumerate(self.names):
             marker = {
                 "symbol": SYMBOLS[number % 6],
@@ -73,24 +75,29 @@ class PropertyMap(Plot):
 
     def draw(self, x: str, y: str, colour: str) -> None:
         """Put these columns on the axes, and colour by a column or by PART."""
-        self.x_name, self.y_name, self.colour = x, y, colour
-        self.x, self.y = self.columns[x], self.columns[y]
-        there = np.flatnonzero(np.isfinite(self.x) & np.isfinite(self.y))
-        self.kept = self._thinned(there)
-        values = None if colour == PART else self.columns[colour]
-        self.scale = None if values is None or not np.isfinite(values).any() else _scale(values)
-        with self.figure.batch_update():
-            for number, name in enumerate(self.names):
-                trace = self.figure.data[number]
-                frames = self.kept[self.parts[self.kept] == name]
-                trace.x, trace.y, trace.customdata = self.x[frames], self.y[frames], frames
-                if self.scale is None or values is None:
-                    trace.marker.color, trace.marker.showscale = LINES[number % len(LINES)], False
-                else:
-                    self._colour(trace.marker, self.scale, values[frames], number == 0)
-            self.figure.layout.xaxis.title.text, self.figure.layout.yaxis.title.text = x, y
-            self._ring()
-        self._describe(len(there))
+        with self._lock:
+            self.x_name, self.y_name, self.colour = x, y, colour
+            self.x, self.y = self.columns[x], self.columns[y]
+            there = np.flatnonzero(np.isfinite(self.x) & np.isfinite(self.y))
+            self.kept = self._thinned(there)
+            values = None if colour == PART else self.columns[colour]
+            self.scale = None if values is None or not np.isfinite(values).any() else _scale(values)
+            with self.figure.batch_update():
+                self._put(values)
+                self._ring()
+            self._describe(len(there))
+
+    def _put(self, values: np.ndarray | None) -> None:
+        for number, name in enumerate(self.names):
+            trace = self.figure.data[number]
+            frames = self.kept[self.parts[self.kept] == name]
+            trace.x, trace.y, trace.customdata = self.x[frames], self.y[frames], frames
+            if self.scale is None or values is None:
+                trace.marker.color, trace.marker.showscale = LINES[number % len(LINES)], False
+            else:
+                self._colour(trace.marker, self.scale, values[frames], number == 0)
+        axes = self.figure.layout
+        axes.xaxis.title.text, axes.yaxis.title.text = self.x_name, self.y_name
 
     def _colour(self, marker: Any, scale: ColourScale, values: np.ndarray, bar: bool) -> None:
         stops = np.linspace(0, 1, _TICKS)
@@ -114,8 +121,8 @@ class PropertyMap(Plot):
 
     def ring(self, chosen: int, ringed: np.ndarray) -> None:
         """Mark the frame that is shown, and those that are pointed at."""
-        self.chosen, self.ringed = chosen, ringed
-        with self.figure.batch_update():
+        with self._lock, self.figure.batch_update():
+            self.chosen, self.ringed = chosen, ringed
             self._ring()
 
     def _ring(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ class SeparationPlot(Plot):
     ) -> None:
         super().__init__("", "", "", height)
         self.names, self.measured = list(names), set(measured)
+        self._lock = threading.RLock()  # two threads in one batch would lose each other's changes
         self.kind, self.distance = ONE_ZERO, 0.0
         self.curves: Mapping[str, Any] = {}
         self.tails: Mapping[str, Any] = {}
@@ -53,8 +55,8 @@ class SeparationPlot(Plot):
         for row, places in enumerate(({"yaxis": "y"}, {"yaxis": "y2"})):
             marker = {"symbol": "circle-open", "size": 13, "color": css(CHOSEN), "line": {"width": 3}}
             self.figure.add_scatter(
-                x=np.empty(0), y=np.empty(0), mode="markers", marker=marker, name="here", legendgroup="here",
-                showlegend=row == 0, hoverinfo="skip", **places,
+                x=np.empty(0), y=np.empty(0), mode="markers", marker=marker, name="here",
+                showlegend=False, hoverinfo="skip", **places,
             )  # fmt: skip
         self._lay_out()
 
@@ -88,6 +90,8 @@ class SeparationPlot(Plot):
             "ticks": "outside",
             "automargin": True,
         }
+        small = {"size": 12}
+        upright = {**common, "exponentformat": "power", "title": {"font": {"size": 13}}, "tickfont": small}
         self.figure.update_layout(
             showlegend=True,
             hovermode="closest",
@@ -98,8 +102,8 @@ class SeparationPlot(Plot):
                 "anchor": "y2",
                 "title": {"text": "distance between the fragments [Å]", "standoff": 6},
             },
-            yaxis={**common, "domain": [0.44, 1.0], "exponentformat": "power"},
-            yaxis2={**common, "domain": [0.0, 0.40], "anchor": "x", "exponentformat": "power"},
+            yaxis={**upright, "domain": [0.44, 1.0]},
+            yaxis2={**upright, "domain": [0.0, 0.40], "anchor": "x"},
         )
 
     def show(self, separation: Any, tails: Mapping[str, Any], kind: str) -> None:
@@ -109,11 +113,11 @@ class SeparationPlot(Plot):
         kind    ONE_ZERO: energies as they are; OWN_ZERO: each counted from its own fragments far apart; LOGARITHMIC:
                 the sizes of these
         """
-        self.curves, self.tails, self.kind = separation.curves, tails, kind
-        self.separation = separation
         log = kind == LOGARITHMIC
         n = len(self.names)
-        with self.figure.batch_update():
+        with self._lock, self.figure.batch_update():
+            self.curves, self.tails, self.kind = separation.curves, tails, kind
+            self.separation = separation
             for number, name in enumerate(self.names):
                 for row in (0, 1):
                     curve, fit = self.figure.data[row * n + number], self.figure.data[(2 + row) * n + number]
@@ -135,7 +139,8 @@ class SeparationPlot(Plot):
         ends = np.array([low - margin, high + margin])
         self.figure.layout.xaxis.range = (np.log10(ends) if log else ends).tolist()
         for row, axis in enumerate((self.figure.layout.yaxis, self.figure.layout.yaxis2)):
-            axis.range = self._span(row, log)
+            axis.range = span = self._span(row, log)
+            axis.dtick = (1 if span[1] - span[0] > 2 else "D2") if log else None
 
     def _span(self, row: int, log: bool) -> list[float]:
         """From what the curves have, six orders of magnitude at most; and linear, without the wall of repulsion."""
@@ -145,12 +150,17 @@ class SeparationPlot(Plot):
             return [0.0, 1.0]
         if log:
             top = np.log10(values.max())
-            return [float(max(np.log10(values.min()), top - 6) - 0.2), float(top + 0.2)]
+            low, high = float(max(np.log10(values.min()), top - 6)), float(top)
+            return [low - 0.04 * (high - low) - 0.05, high + self._room(row) * (high - low) + 0.05]
         low, high = float(values.min()), float(values.max())
         if low < 0 and high > -3 * low:
             high = -3 * low
-        margin = 0.06 * ((high - low) or 1.0)
-        return [low - margin, high + margin]
+        span = (high - low) or 1.0
+        return [low - 0.06 * span, high + self._room(row) * span]
+
+    def _room(self, row: int) -> float:
+        """Share of the height that stays free for the notes above the curves."""
+        return 0.06 if row else 0.2
 
     def values(self, name: str, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Distances and what is drawn of a curve there: energy in row 0, force in row 1."""
@@ -200,14 +210,14 @@ class SeparationPlot(Plot):
                 note(end, 0.995, " never seen", "left")
         for number, (cutoff, distance) in enumerate(cutoff_edges(self.separation)):
             line = {"color": INK, "width": 2, "dash": "dot"}
-            shapes.append(_upright(distance, line))
-            note(distance, 0.94 - 0.05 * number, f" beyond the cutoff ({cutoff:g} Å)", "left")
+            shapes.append({**_upright(distance, line), "y1": 0.945})
+            note(distance, 0.95 - 0.05 * number, f" beyond the cutoff ({cutoff:g} Å)", "left")
         return shapes, notes
 
     def move(self, distance: float) -> None:
         """Mark this distance on every curve."""
-        self.distance = distance
-        with self.figure.batch_update():
+        with self._lock, self.figure.batch_update():
+            self.distance = distance
             self._cursor()
 
     def _cursor(self) -> None:
@@ -281,4 +291,4 @@ def _upright(distance: float, line: dict[str, Any]) -> dict[str, Any]:
 def _round_distances(distance: np.ndarray) -> list[float]:
     """Ticks of a logarithmic axis that spans less than a decade or two."""
     steps = [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 40, 50, 70, 100]
-    return [float(d) for d in steps if distance[0] <= d <= distance[-1]]
+    return [float(d) for d in steps if distance[0] - 0.01 < d < distance[-1] + 0.01]

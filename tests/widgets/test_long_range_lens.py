@@ -149,7 +149,7 @@ def test_another_pair_begins_anew(lens):
     assert len(lens.slider.options) == len(lens.separation.distance) == 13
     assert lens.tails["model"].exponent == pytest.approx(3)
     assert len(trace(lens, "model").x) == 13
-    assert lens.view.scene().sticks["rail"].start[1, 0] > 14, "the rail ends before the way does"
+    assert lens.view.scene().sticks["rail"].end[-1, 0] > 15, "the rail ends before the way does"
 
 
 def test_what_was_trained_on_and_the_cutoff_are_marked(lens):

@@ -91,8 +91,8 @@ def separation(
     reference        for two fragments: an ASE calculator. Labelled structures bring their own
     reference_name   what to call it; by default the method that the catalogue names
     orientation      which orientation of every pair of the set, counted from 0
-    distances        Å, where to compute; by default `n_points` of them, evenly, along the whole curve (for two
-                     fragments: from where they stand to 12 Å further)
+    distances        Å, where to compute; by default where there are labels and, for the models, at `n_points` more,
+                     evenly, along the whole curve (for two fragments: from where they stand to 12 Å further)
     trained          from and to [Å], of the distances that were trained on; by default those of the frames whose
                      `info["split"]` is "near" or "train"
 
@@ -108,7 +108,9 @@ def separation(
                 f"models[{name!r}] is a {type(model).__name__}; expected a model, as build() makes"
             )
     exact = {name: copy.deepcopy(model).double().eval() for name, model in models.items()}
-    paths = list(_paths(source, orientation, distances, n_points, trained))
+    # Labels alone are known where they are, and nowhere between.
+    between = n_points if models or reference is not None else 0
+    paths = list(_paths(source, orientation, distances, between, trained))
     method = reference_name or (catalogue.DATASETS[source].method if isinstance(source, str) else "reference")
     n_steps = sum(len(path.frames) for path in paths) * max(len(exact), 1)
     found = {}
