@@ -1,7 +1,9 @@
 """The one way every view is shown, refreshed and ended.
 
-A panel is displayed as one bundle: the live widget, a PNG and a sentence. A notebook with a kernel shows the
-widget; GitHub, nbviewer, an exported page or a reopened notebook show the picture; a screen reader the sentence.
+A panel is displayed as two outputs: the live widget, whose alternative is a sentence, and a PNG, which the live widget
+hides. A notebook with its kernel shows the widget; GitHub, nbviewer, an exported page, a notebook that was reopened or
+whose kernel was restarted show the sentence and the picture. (One output with all three would do, were it not that
+JupyterLab says "model not found" in place of a live widget that is gone, whatever else the output holds.)
 """
 
 from __future__ import annotations
@@ -22,6 +24,18 @@ from typing import Any
 import ipywidgets
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+# The picture makes way for the live widget before it. Where the kernel is gone, its panels say so once and lie still.
+_STYLE = """<style>
+.jp-OutputArea-child:has(.wb-panel) + .jp-OutputArea-child:has(.jp-RenderedImage) { display: none; }
+.wb-panel .jupyter-widgets-disconnected::before { display: none !important; }
+.wb-panel.jupyter-widgets-disconnected > * { opacity: 0.6; pointer-events: none; }
+.wb-panel.jupyter-widgets-disconnected::before {
+  content: "The kernel was restarted or has ended: this is what was shown last. Run the cell again." !important;
+  font: 14px var(--jp-ui-font-family, sans-serif); white-space: normal; padding: 6px 10px;
+  color: var(--jp-ui-font-color1, inherit); background: rgba(213, 94, 0, 0.10); border-left: 3px solid #D55E00;
+}
+</style>"""
 
 #: Panels by the notebook cell that made them, so that running the cell again ends their predecessors.
 _panels_of_cell: dict[str, tuple[int, list[weakref.ref[Panel]]]] = {}
@@ -167,10 +181,12 @@ class Panel:
         self._endings: list[Callable[[], None]] = []
         self._display_id: str | None = None
         self._body = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
+        self._body.add_class("wb-panel")
+        self._style = ipywidgets.HTML(_STYLE, layout=ipywidgets.Layout(display="none"))
         _replace_panels_of_this_cell(self)
 
     def _show(self, *children: ipywidgets.Widget) -> None:
-        self._body.children = (*children, self.log.widget)
+        self._body.children = (*children, self.log.widget, self._style)
 
     def _on_close(self, ending: Callable[[], None]) -> None:
         self._endings.append(ending)
@@ -199,31 +215,31 @@ class Panel:
         while self._endings:
             self._endings.pop()()
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle: dict[str, Any] = {
-            WIDGET_VIEW: {"version_major": 2, "version_minor": 0, "model_id": self._body.model_id},
-            "text/plain": self.describe(),
-        }
-        picture = self.log.guard(self.picture)()
-        if picture is not None:
-            bundle["image/png"] = base64.b64encode(picture).decode("ascii")
-        return bundle
-
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        self._display_id = self._display_id or uuid.uuid4().hex
-        display(self._repr_mimebundle_(), raw=True, display_id=self._display_id)
+        live = {"version_major": 2, "version_minor": 0, "model_id": self._body.model_id}
+        display({WIDGET_VIEW: live, "text/plain": self.describe()}, raw=True)
+        still = self._still()
+        if still is not None:
+            self._display_id = self._display_id or uuid.uuid4().hex
+            display(still, raw=True, display_id=self._display_id)
 
     def keep_picture(self) -> None:
-        """Replace the picture in the notebook by the present one, e.g. when a run has ended.
-
-        The front end draws the live widget anew then, so this is for rare moments.
-        """
-        if self._display_id is not None:
+        """Replace the picture in the notebook by the present one, e.g. when a run has ended."""
+        still = None if self._display_id is None else self._still()
+        if still is not None:
             from IPython.display import update_display
 
-            update_display(self._repr_mimebundle_(), raw=True, display_id=self._display_id)
+            update_display(still, raw=True, display_id=self._display_id)
+
+    def _still(self) -> dict[str, str] | None:
+        """The picture as an output; None when it cannot be drawn, which the log then says."""
+        picture = self.log.guard(self.picture)()
+        if picture is None:
+            return None
+        encoded = base64.b64encode(picture).decode("ascii")
+        return {"image/png": encoded, "text/plain": f"<picture of {type(self).__name__}>"}
 
 
 def _replace_panels_of_this_cell(panel: Panel) -> None:

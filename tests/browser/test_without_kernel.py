@@ -24,14 +24,13 @@ def test_a_saved_notebook_holds_pictures_and_words(open_notebook, tmp_path, lab,
     outputs = [
         o for cell in json.loads(notebook.path.read_text())["cells"] for o in cell["outputs"] if "data" in o
     ]
-    assert len(outputs) == 2
-    for output in outputs:
-        assert set(output["data"]) == {
-            "application/vnd.jupyter.widget-view+json",
-            "image/png",
-            "text/plain",
-        }
-    assert "9 atoms" in "".join(outputs[0]["data"]["text/plain"])
+    # Each view is the live widget, with words for where it cannot live, and then its picture.
+    live, pictures = outputs[::2], outputs[1::2]
+    assert [set(o["data"]) for o in live] == [{"application/vnd.jupyter.widget-view+json", "text/plain"}] * 2
+    assert [set(o["data"]) for o in pictures] == [{"image/png", "text/plain"}] * 2
+    assert "9 atoms" in "".join(live[0]["data"]["text/plain"])
+    shown = "() => [...document.querySelectorAll('.jp-RenderedImage')].map(image => image.clientHeight)"
+    assert notebook.page.evaluate(shown) == [0, 0], "the pictures stand below the live widgets"
     command = [
         sys.executable,
         "-m",

@@ -35,19 +35,42 @@ def wait_until(condition, patience_s=5.0):
         time.sleep(0.01)
 
 
-class TestPanel:
-    def test_is_shown_as_widget_picture_and_words(self):
-        shown = Plain()
-        bundle = shown._repr_mimebundle_()
-        assert set(bundle) == {WIDGET_VIEW, "image/png", "text/plain"}
-        assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
-        assert bundle[WIDGET_VIEW]["model_id"] == shown.widget.model_id
-        assert bundle["text/plain"] == "a red panel"
+@pytest.fixture
+def shown_by(monkeypatch):
+    """What a notebook gets when this is called."""
 
-    def test_is_shown_without_a_picture_when_it_cannot_be_drawn(self):
-        shown = Plain(fails=True)
-        assert "image/png" not in shown._repr_mimebundle_()
-        assert "no font" in shown.log.text
+    def shown(call):
+        bundles = []
+        for name in ("display", "update_display"):
+            monkeypatch.setattr(f"IPython.display.{name}", lambda bundle, **_: bundles.append(bundle))
+        call()
+        return bundles
+
+    return shown
+
+
+class TestPanel:
+    def test_is_shown_as_widget_words_and_picture(self, shown_by):
+        panel = Plain()
+        live, still = shown_by(panel._ipython_display_)
+        assert set(live) == {WIDGET_VIEW, "text/plain"}
+        assert live[WIDGET_VIEW]["model_id"] == panel.widget.model_id
+        assert live["text/plain"] == "a red panel"
+        assert base64.b64decode(still["image/png"]).startswith(b"\x89PNG")
+
+    def test_is_shown_without_a_picture_when_it_cannot_be_drawn(self, shown_by):
+        panel = Plain(fails=True)
+        (live,) = shown_by(panel._ipython_display_)
+        assert WIDGET_VIEW in live
+        assert "no font" in panel.log.text
+        assert not shown_by(panel.keep_picture)
+
+    def test_keeps_a_new_picture_in_the_place_of_the_old(self, shown_by):
+        panel = Plain()
+        assert not shown_by(panel.keep_picture), "a panel that was never shown has no place for a picture"
+        shown_by(panel._ipython_display_)
+        (still,) = shown_by(panel.keep_picture)
+        assert set(still) == {"image/png", "text/plain"}
 
     def test_unknown_arguments_raise_with_a_hint(self):
         with pytest.raises(TypeError, match="Did you mean 'colour'"):
