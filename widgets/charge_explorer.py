@@ -84,7 +84,7 @@ class ChargeExplorer(Panel):
         first = next(m for m in self.multipoles if m.degree == 0)
         learned = np.asarray(first.values)[:, 0]
         return ChargeScatter(
-            self.atoms.numbers, reference, learned, label=first.label, on_click=self.select, height=height
+            self.atoms.numbers, reference, learned, label=first.label, on_click=self.select, height=height - 80
         )
 
     def _lay_out(self) -> None:
@@ -93,12 +93,12 @@ class ChargeExplorer(Panel):
         self.choice.layout.width, self.choice.style.description_width = "400px", "44px"
         self.kind = ipywidgets.ToggleButtons(options=["charges", "potentials"], style={"button_width": "96px"})
         self.sources = ipywidgets.Dropdown(options=[_ALL, _SHOWN], description="slice of")
-        self.sources.layout.width, self.sources.style.description_width = "200px", "60px"
+        self.sources.layout.width, self.sources.style.description_width = "190px", "54px"
         for control in (self.choice, self.kind, self.sources):
             control.observe(self.log.guard(lambda _: self._draw()), "value")
         self._words = caption()
-        controls: list[ipywidgets.Widget] = [self.choice, self.kind, self.sources]
-        rows = [ipywidgets.HBox(controls, layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="0 12px"))]
+        self.slice.controls.children = (self.sources, *self.slice.controls.children)
+        rows = [ipywidgets.HBox([self.choice, self.kind], layout=ipywidgets.Layout(flex_flow="row wrap"))]
         self.table: turntable.Turntable | None = None
         if self._charges_of is not None:
             self.table = turntable.Turntable(self._pump.wake)
@@ -107,6 +107,8 @@ class ChargeExplorer(Panel):
         panes = [left, self.slice.widget, *([] if self.parity is None else [self.parity.widget])]
         for pane in panes:
             pane.layout.min_width, pane.layout.overflow = "0", "hidden"
+        if self.parity is not None:
+            self.parity.widget.layout.grid_area = "auto / 1 / auto / -1"  # a row of its own
         columns = "repeat(auto-fit, minmax(min(100%, 400px), 1fr))"
         grid = ipywidgets.Layout(grid_template_columns=columns, grid_gap="12px 20px", width="100%")
         self._show(*rows, ipywidgets.GridBox(panes, layout=grid), ipywidgets.HTML(in_words(_NOTE)))

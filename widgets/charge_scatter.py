@@ -53,7 +53,8 @@ class ChargeScatter(Panel):
         line = {"color": INK, "dash": "dash", "width": 1.5}
         self.figure.add_scatter(mode="lines", line=line, hoverinfo="skip")
         hover = "%{text}<br>reference %{x:.3f} e<br>learned %{y:.3g}<extra></extra>"
-        self.figure.add_scatter(mode="markers", text=self._names, hovertemplate=hover)
+        marker = {"color": [css(colour) for colour in element_colours(self._numbers)]}
+        self.figure.add_scatter(mode="markers", text=self._names, hovertemplate=hover, marker=marker)
         self.figure.data[1].on_click(self.log.guard(self._clicked))
         styled(self.figure, _X, "", " ", height)
         self.figure.update_layout(showlegend=False, margin_t=64)
@@ -83,14 +84,10 @@ class ChargeScatter(Panel):
 
     def _mark(self) -> None:
         selected = np.isin(np.arange(len(self._numbers)), self._selected)
-        self.figure.data[1].marker = {
-            "color": [css(colour) for colour in element_colours(self._numbers)],
-            "size": np.where(selected, 15, 10),
-            "line": {
-                "color": [css(CHOSEN) if one else INK for one in selected],
-                "width": np.where(selected, 4, 1),
-            },
-        }
+        marker = self.figure.data[1].marker
+        marker.size = np.where(selected, 15, 10)
+        marker.line.color = [css(CHOSEN) if one else INK for one in selected]
+        marker.line.width = np.where(selected, 4, 1)
 
     def correlation(self) -> float:
         """Pearson's; NaN where there are fewer than three atoms, or one of the two does not vary."""

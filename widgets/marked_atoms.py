@@ -234,7 +234,11 @@ class MarkedAtoms:
             sticks["cell"] = edges
         if links is not None:
             sticks["links"] = self._joined(links)
-        drawn = replace(drawn, sticks=sticks, halos=scene.halos(positions, self._radii, self.selected))
+        drawn = replace(
+            drawn,
+            sticks=sticks,
+            halos=scene.halos(positions, radii if tensors is None else self._radii, self.selected),
+        )
         if vectors is not None:
             drawn = replace(drawn, arrows=scene.arrows(positions, vectors.values, vectors.scale))
         if tensors is not None:

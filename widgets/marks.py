@@ -62,7 +62,7 @@ class Vectors:
 
     def key(self) -> str:
         shape = (
-            '<svg width="46" height="12" aria-hidden="true"><path d="M0 4.5H32V0L46 6 32 12V7.5H0Z"'
+            '<svg width="46" height="12" style="flex:none" aria-hidden="true"><path d="M0 4.5H32V0L46 6 32 12V7.5H0Z"'
             f' fill="{css(ARROW)}"/></svg>'
         )
         text = f"{self.label}, longest {self.longest:.3g} {self.unit}".rstrip()
@@ -93,7 +93,7 @@ class Tensors:
     def key(self) -> str:
         long_one = f'<ellipse cx="14" cy="7" rx="14" ry="5" fill="{css(POSITIVE)}"/>'
         flat_one = f'<ellipse cx="37" cy="7" rx="4" ry="7" fill="{css(NEGATIVE)}"/>'
-        shape = f'<svg width="44" height="14" aria-hidden="true">{long_one}{flat_one}</svg>'
+        shape = f'<svg width="44" height="14" style="flex:none" aria-hidden="true">{long_one}{flat_one}</svg>'
         text = f"{self.label}, strongest eigenvalue {self.largest:.3g} {self.unit}".rstrip()
         return _entry(shape, text + "; red: positive along the long axis, blue: negative along the short")
 
@@ -125,7 +125,7 @@ class Links:
 
     def key(self) -> str:
         wedge = f'<path d="M0 5.5L46 1V11L0 6.5Z" fill="{css(self.colour)}"/>'
-        shape = f'<svg width="46" height="12" aria-hidden="true">{wedge}</svg>'
+        shape = f'<svg width="46" height="12" style="flex:none" aria-hidden="true">{wedge}</svg>'
         return _entry(shape, f"{self.label}, widest {self.largest:.3g}")
 
     def words(self) -> str:

@@ -9,11 +9,15 @@ if (!this.workbench) this.workbench = (function (view) {
   // So far away that the sphere around everything fits, however it is turned.
   const fit = function (milliseconds) {
     const room = stage.viewer.container;
-    if (!Object.keys(parts).length || Math.min(room.clientWidth, room.clientHeight) < 20) return;  // too early
-    const box = stage.getBox(), half = stage.getParameters().cameraFov * Math.PI / 360;
+    if (!parts.atoms || Math.min(room.clientWidth, room.clientHeight) < 20) return;  // too early
+    // NGL's own box of everything is 10 Å wide where one ball, or one halo, stands alone.
+    const box = parts.atoms.component.getBoxUntransformed().clone(), middle = stage.getCenter();
+    for (const name in parts) if (name !== "halos") box.union(parts[name].component.getBoxUntransformed());
+    middle.copy(box.min).add(box.max).multiplyScalar(0.5);
+    const half = stage.getParameters().cameraFov * Math.PI / 360;
     const narrow = Math.max(1, room.clientHeight / Math.max(room.clientWidth, 1));
-    const distance = narrow * (0.5 + box.min.distanceTo(box.max) / 2) / Math.sin(half);
-    stage.animationControls.zoomMove(stage.getCenter(), Math.sign(stage.getZoom()) * distance, milliseconds);
+    const distance = narrow * Math.max(0.5 + box.min.distanceTo(box.max) / 2, 1.5) / Math.sin(half);
+    stage.animationControls.zoomMove(middle, Math.sign(stage.getZoom()) * distance, milliseconds);
   };
   // nglview's own bookkeeping of components would send every change back to the kernel.
   stage.signals.componentAdded.removeAll();
@@ -52,6 +56,8 @@ if (!this.workbench) this.workbench = (function (view) {
   // A small molecule may come close; the default keeps it 10 Å away.
   stage.setParameters({clipDist: 1, clipNear: 0, fogNear: 55, fogFar: 105, cameraFov: 28, ambientIntensity: 0.4});
   ground();
+  // NGL looks from behind; seen from the front, x points to the right, y up and z out of the screen.
+  stage.viewerControls.spin([0, 1, 0], Math.PI);
   stage.viewer.container.style.height = view.model.get("_view_height");
   stage.viewer.renderer.domElement.style.display = "block";
   const theme = new MutationObserver(ground);
@@ -72,14 +78,15 @@ if (!this.workbench) this.workbench = (function (view) {
     ArrowDown: turn([1, 0, 0], 0.1), "+": zoom(0.1), "=": zoom(0.1), "-": zoom(-0.1), Home: () => fit(300),
     n: step(1), p: step(-1), Escape: step(0),
   };
-  canvas.tabIndex = 0;
-  canvas.style.outline = ""; canvas.style.outlineOffset = "-3px";  // shows when the keyboard is here
-  canvas.dataset.lmSuppressShortcuts = "true";
-  canvas.setAttribute("role", "application");
-  canvas.setAttribute("aria-label", "Structure in 3D, described below. Arrow keys turn it, plus and minus zoom, Home "
+  const pane = canvas.parentElement;  // with the focus on the canvas itself, Chromium may show old pictures
+  pane.tabIndex = 0;
+  pane.style.outlineOffset = "-3px";
+  pane.dataset.lmSuppressShortcuts = "true";
+  pane.setAttribute("role", "application");
+  pane.setAttribute("aria-label", "Structure in 3D, described below. Arrow keys turn it, plus and minus zoom, Home "
     + "shows all of it, n and p select the next and the previous atom, Escape selects none.");
-  canvas.addEventListener("click", () => canvas.focus({preventScroll: true, focusVisible: false}));
-  canvas.addEventListener("keydown", function (event) {
+  pane.addEventListener("click", () => pane.focus({preventScroll: true, focusVisible: false}));
+  pane.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.altKey || event.metaKey || !keys[event.key]) return;
     keys[event.key](); event.preventDefault(); event.stopPropagation();
   });
@@ -136,9 +143,10 @@ if (!this.workbench) this.workbench = (function (view) {
       for (const name in parts) if (message.names.indexOf(name) < 0) {
         stage.removeComponent(parts[name].component); delete parts[name];
       }
+      const isNew = Object.keys(message.parts).some(name => !parts[name] && name !== "halos");
       for (const name in message.parts) put(name, message.parts[name]);
       if (message.camera && message.camera.length) { stage.viewerControls.orient(message.camera); untouched = false; }
-      else if (message.fit) fit(0);
+      else if (message.fit || (isNew && untouched)) fit(0);  // arrows, say, reach farther than atoms
       stage.viewer.requestRender();
       // The kernel sends the next state only after this, so a slow browser is never flooded.
       requestAnimationFrame(() => view.send({type: "workbench_drawn"}));

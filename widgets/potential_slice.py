@@ -17,8 +17,8 @@ from widgets.palette import INK, css, element_colours
 from widgets.panel import Panel
 from widgets.scene import CHOSEN
 
-_DIRECTIONS = {"best through all atoms": None, "across x": 0, "across y": 1, "across z": 2}
-_NAMES = ("x", "y", "z")
+_DIRECTIONS = {"of best fit": "best", "across x": "x", "across y": "y", "across z": "z"}
+_AXES = ("x", "y", "z")
 _MARGIN = 2.5  # Å around the atoms
 _NAMED = 1.0  # Å from the plane, up to which an atom bears its name
 
@@ -35,13 +35,14 @@ class Plane:
     up: np.ndarray
 
     @classmethod
-    def through(cls, positions: np.ndarray, origin: np.ndarray, across: int | None, shift: float) -> Plane:
-        """The plane across an axis (0, 1, 2), or the one that lies closest to all atoms; `shift` Å along its normal.
+    def through(cls, positions: np.ndarray, origin: np.ndarray, across: str, shift: float) -> Plane:
+        """The plane across "x", "y" or "z", or the "best", closest to all atoms; moved by `shift` Å along its normal.
 
-        The directions of the latter turn as the atoms do: each points to the side of the atom farthest out along it.
+        The directions of the best turn as the atoms do: each points to the side of the atom farthest out along it.
         """
-        if across is not None:
-            right, up = np.eye(3)[[(across + 1) % 3, (across + 2) % 3]]
+        if across in _AXES:
+            number = _AXES.index(across)
+            right, up = np.eye(3)[[(number + 1) % 3, (number + 2) % 3]]
         else:
             spans = positions - positions.mean(axis=0)
             right, up = (_pointing(direction, spans) for direction in np.linalg.svd(spans)[2][:2])
@@ -98,7 +99,7 @@ class PotentialSlice(Panel):
         self._selected: tuple[int, ...] = ()
         self._positions, self._multipoles = np.asarray(positions, float), list(multipoles)
         self.direction = ipywidgets.Dropdown(options=list(_DIRECTIONS.items()), description="plane")
-        self.direction.layout.width, self.direction.style.description_width = "230px", "44px"
+        self.direction.layout.width, self.direction.style.description_width = "190px", "44px"
         self.shift = ipywidgets.FloatSlider(
             value=0.0, min=-4.0, max=4.0, step=0.1, description="moved by [Å]", readout_format="+.1f"
         )
@@ -107,8 +108,10 @@ class PotentialSlice(Panel):
             control.observe(self.log.guard(lambda _: self._draw()), "value")
         self.figure = self._empty_figure(height)
         self._words = caption()
-        row = ipywidgets.HBox([self.direction, self.shift], layout=ipywidgets.Layout(flex_flow="row wrap"))
-        self._show(row, self.figure, self._words)
+        self.controls = ipywidgets.HBox(
+            [self.direction, self.shift], layout=ipywidgets.Layout(flex_flow="row wrap")
+        )
+        self._show(self.controls, self.figure, self._words)
         self._draw()
 
     def update(self, positions: Any = None, multipoles: Sequence[Any] | None = None) -> None:
@@ -155,7 +158,12 @@ class PotentialSlice(Panel):
             colorscale="RdBu_r",
             contours={"coloring": "heatmap", "showlines": True},
             line={"width": 0.5, "color": "rgba(60,60,60,0.35)"},
-            colorbar={"title": title, "tickfont": {"size": 11}, "thickness": 12, "outlinewidth": 0},
+            colorbar={
+                "title": title,
+                "tickfont": {"size": 11},
+                "thickness": 12,
+                "outlinewidth": 0,
+            },
             hovertemplate=f"V = %{{z:.3g}} {self._unit}<extra></extra>",
         )
         figure.add_scatter(
@@ -177,6 +185,8 @@ class PotentialSlice(Panel):
         trace.zmin, trace.zmax = -self.limit, self.limit
         trace.contours.start, trace.contours.end = -self.limit, self.limit
         trace.contours.size = self.limit / 5
+        ticks = self.limit * np.linspace(-1, 1, 5)
+        trace.colorbar.tickvals, trace.colorbar.ticktext = ticks, [f"{tick:.2g}" for tick in ticks]
         layout.xaxis.range, layout.yaxis.range = self.right[[0, -1]], self.up[[0, -1]]
         layout.xaxis.title.text, layout.yaxis.title.text = self._axes()
 
@@ -193,24 +203,20 @@ class PotentialSlice(Panel):
         atoms.customdata = np.array(
             [f"{self._names[i]}, {self._seen[i, 2]:+.2f} Å off the plane" for i in order]
         )
-        atoms.marker = {
-            "size": self._sizes[order],
-            "color": [css(colour) for colour in element_colours(self._numbers)[order]],
-            "opacity": np.maximum(np.exp(-(away[order] ** 2)), 0.15),
-            "line": {
-                "color": [css(CHOSEN) if one else INK for one in selected],
-                "width": np.where(selected, 4, 1),
-            },
-        }
+        marker = atoms.marker
+        marker.size = self._sizes[order]
+        marker.color = [css(colour) for colour in element_colours(self._numbers)[order]]
+        marker.opacity = np.maximum(np.exp(-(away[order] ** 2)), 0.15)
+        marker.line.color = [css(CHOSEN) if one else INK for one in selected]
+        marker.line.width = np.where(selected, 4, 1)
 
     def _axes(self) -> tuple[str, str]:
-        across = self.direction.value
-        if across is None:
+        if self.direction.value not in _AXES:
             return "in the plane [Å]", "in the plane [Å]"
-        return (
-            f"{_NAMES[(across + 1) % 3]} from its middle [Å]",
-            f"{_NAMES[(across + 2) % 3]} from its middle [Å]",
-        )
+        number = _AXES.index(self.direction.value)
+        start = self._names[self._selected[-1]] if self._selected else "the middle"
+        right, up = (f"{_AXES[(number + k) % 3]}, from {start} [Å]" for k in (1, 2))
+        return right, up
 
     def _clicked(self, trace: Any, points: Any, _: Any) -> None:
         if self._on_click is not None and points.point_inds:

@@ -22,7 +22,7 @@ class Turned:
 
     atoms         ase.Atoms
     multipoles    of the turned atoms, by the model
-    errors        one per multipole: the largest difference to the charges turned by hand, in units of the largest
+    errors        one per multipole: the largest difference to the charges turned by calculation, over the largest
     """
 
     atoms: Any
@@ -33,7 +33,7 @@ class Turned:
 def turn(
     atoms: Any, multipoles: Sequence[Any], charges_of: Callable[[Any], Sequence[Any]], axis: str, degrees: float
 ) -> Turned:
-    """Turn `atoms` about "x", "y" or "z" and compare what `charges_of` gives with its charges turned by hand.
+    """Turn `atoms` about "x", "y" or "z" and compare what `charges_of` gives with the given charges turned.
 
     A molecule turns about its middle, a periodic structure with its cell about the origin. Raises ValueError when
     `charges_of` gives other multipoles than `multipoles`, those of the atoms as they stand.
@@ -64,9 +64,8 @@ class Turntable:
     """
 
     def __init__(self, on_turn: Callable[[], None]) -> None:
-        self.axis = ipywidgets.ToggleButtons(options=["x", "y", "z"], value="z", description="turn about")
-        self.axis.style.button_width, self.axis.style.description_width = "36px", "76px"
-        self.axis.layout.width = "auto"
+        self.axis = ipywidgets.Dropdown(options=["x", "y", "z"], value="z", description="turn about")
+        self.axis.layout.width, self.axis.style.description_width = "130px", "72px"
         self.angle = ipywidgets.IntSlider(min=-180, max=180, step=1, description="by [°]", readout_format="+d")
         self.angle.layout.width, self.angle.style.description_width = "420px", "48px"
         self._words = caption()
@@ -87,11 +86,14 @@ class Turntable:
         if result is None:
             return "Turn the molecule: do its charges turn with it?"
         worst = max(result.errors)
-        each = ", ".join(f"{m.label}: {e:.1e}" for m, e in zip(multipoles, result.errors, strict=True))
+        each = "; ".join(f"{m.label}: {e:.0e}" for m, e in zip(multipoles, result.errors, strict=True))
         how = f"Turned by {self.angle.value:+d}° about {self.axis.value}: "
         if worst <= _SINGLE:
             precision = "double" if worst <= _DOUBLE else "single"
             how += f"the charges turn with the molecule, exactly as far as {precision} precision goes"
         else:
             how += f"the charges do not simply turn with the molecule; they are up to {100 * worst:.2g} % off"
-        return f"{how}. Largest difference to the charges turned by hand, of the largest charge: {each}."
+        return (
+            f"{how}. How far what the model gives now is from what it gave before, turned by calculation (as a share of"
+            f" the largest charge): {each}."
+        )
