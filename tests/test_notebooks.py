@@ -32,6 +32,8 @@ def cells(path: Path, kind: str) -> list[nbformat.NotebookNode]:
 
 def ends_in_check(source: str) -> bool:
     """Whether a cell's last line shows what `workbench.exercises.check` says."""
+    if source.startswith("%%"):
+        return False
     last = ast.parse(source).body[-1]
     return (
         isinstance(last, ast.Expr)
@@ -120,6 +122,12 @@ class TestEveryNotebook:
                 "from workbench.exercises import prove",
                 f"prove('solutions/{path.stem}.md', {number}, globals())",
             ], f"the metadata of exercise {number} of {path.name} does not ask nbmake to prove it"
+
+
+def test_the_teachers_guide_leads_to_every_notebook_and_its_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", (NOTEBOOKS / "README.md").read_text(encoding="utf-8"))
+    assert {path.name for path in ALL} <= set(links)
+    assert all((NOTEBOOKS / link).exists() for link in links if "://" not in link)
 
 
 def test_every_solution_belongs_to_a_notebook() -> None:
