@@ -245,6 +245,9 @@ def test_mistakes_are_told_in_words_and_lose_nothing(tmp_path):
         assert words in begun.report
         assert "Traceback" not in begun.report
     assert {path: path.read_bytes() for path in first.folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["first"], "a folder of nothing is left"
+    with pytest.raises(ValueError, match="expected a plain word"):
+        asked.begin(name="../elsewhere")
 
 
 def test_a_training_that_diverges_says_so_and_can_be_reopened(tmp_path):

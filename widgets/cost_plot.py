@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 
 from widgets import still
-from widgets.figure import live_figure
 from widgets.live_plot import caption, in_words
-from widgets.palette import GRID, INK, LINES
+from widgets.palette import LINES
 from widgets.panel import Panel
-
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
-_STILL_SYMBOLS = "osD^P*"
+from widgets.run_curves import STILL_SYMBOLS, SYMBOLS, paned
 
 
 class CostPlot(Panel):
@@ -36,51 +33,25 @@ class CostPlot(Panel):
         self._show(self._figure, self._words)
 
     def _empty_figure(self, height: int) -> Any:
-        figure = live_figure()
-        figure.set_subplots(rows=1, cols=len(self._costs), shared_yaxes=True, horizontal_spacing=0.06)
-        for column in range(1, len(self._costs) + 1):
+        figure = paned(1, len(self._costs), height, shared_yaxes=True, horizontal_spacing=0.06)
+        # From zero, so that twice as far is twice as much.
+        figure.update_yaxes(rangemode="tozero", tickformat=".3~s")
+        figure.update_xaxes(rangemode="tozero", tickformat=".3~s", nticks=5)
+        for column, cost in enumerate(self._costs, 1):
+            figure.update_xaxes(title={"text": cost, "standoff": 4}, row=1, col=column)
             for slot in range(self._n):
+                symbol, colour = SYMBOLS[slot % len(SYMBOLS)], LINES[slot % len(LINES)]
                 figure.add_scatter(
                     x=np.empty(0),
                     y=np.empty(0),
                     mode="markers",
-                    marker={
-                        "color": LINES[slot % len(LINES)],
-                        "symbol": _SYMBOLS[slot % len(_SYMBOLS)],
-                        "size": 13,
-                    },
+                    marker={"color": colour, "symbol": symbol, "size": 13},
                     legendgroup=str(slot),
                     showlegend=False,
                     hovertemplate="%{x:.4g}, %{y:.4g}",
                     row=1,
                     col=column,
                 )
-        axis = {
-            "gridcolor": GRID,
-            "zerolinecolor": GRID,
-            "linecolor": INK,
-            "ticks": "outside",
-            "automargin": True,
-        }
-        # From zero, so that twice as far is twice as much.
-        figure.update_yaxes(rangemode="tozero", tickformat=".3~s", **axis)
-        for column, cost in enumerate(self._costs, 1):
-            title = {"text": cost, "standoff": 4}
-            figure.update_xaxes(
-                title=title, rangemode="tozero", tickformat=".3~s", nticks=5, row=1, col=column, **axis
-            )
-        figure.update_layout(
-            height=height,
-            autosize=True,
-            paper_bgcolor="rgba(0,0,0,0)",
-            plot_bgcolor="rgba(0,0,0,0)",
-            font={"color": INK, "size": 12},
-            margin={"l": 60, "r": 15, "t": 30, "b": 45},
-            legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.0},
-            showlegend=True,
-            modebar={"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": LINES[0]},
-        )
-        figure._config = {**figure._config, "displaylogo": False, "responsive": True}
         return figure
 
     def show(self, costs: Mapping[str, Sequence[float]], errors: Mapping[str, float], label: str) -> None:
@@ -115,7 +86,7 @@ class CostPlot(Panel):
         for pane, (place, cost) in enumerate(zip(axes, self._costs, strict=True)):
             for slot, (name, (of_panes, error)) in enumerate(self._points.items()):
                 if np.isfinite(of_panes[pane]) and np.isfinite(error):
-                    marker, colour = _STILL_SYMBOLS[slot % 6], LINES[slot % len(LINES)]
+                    marker, colour = STILL_SYMBOLS[slot % 6], LINES[slot % len(LINES)]
                     place.plot(of_panes[pane], error, marker, color=colour, ms=9, label=name)
             place.set_xlabel(cost)
             if place.lines:  # from zero, so that twice as far is twice as much

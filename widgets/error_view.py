@@ -170,6 +170,8 @@ class ErrorView(Panel):
             self._stage.children = [self.view.widget]
             if before is not None:
                 before.close()
+                if before.stage is not None:
+                    before.stage.close()  # a browser has room for few 3D views
         else:
             self.view.update(atoms.positions, cell=atoms.cell)
         errors = self._force_errors()

@@ -16,8 +16,9 @@ from widgets.live_plot import caption, in_words, thinned
 from widgets.palette import GRID, INK, LINES
 from widgets.panel import Panel, Pump
 
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
-_STILL_SYMBOLS = "osD^P*"
+# One for each run, for plotly and for matplotlib.
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
+STILL_SYMBOLS = "osD^P*"
 _LEGEND = 40  # pixels above the panes
 _PALE = 0.5
 
@@ -28,6 +29,7 @@ class Pane:
 
     step         of every step: a thin line, pale where there is a validation too; "" is none
     validation   of every validation: a line with markers; "" is none
+    log          logarithmic axis; a linear one begins at zero
     """
 
     label: str
@@ -46,7 +48,7 @@ PANES = (
     Pane("loss", "", "loss", "validation_loss"),
     Pane("energy error", "meV/atom", "energy_mae_meV_per_atom", "validation_energy_mae_meV_per_atom"),
     Pane("force error", "meV/Å", "forces_mae_meV_per_A", "validation_forces_mae_meV_per_A"),
-    Pane("learning rate", "", "learning_rate"),
+    Pane("learning rate", "", "learning_rate", log=False),
 )
 
 
@@ -177,40 +179,16 @@ class RunCurves(Panel):
 
     def _empty_figure(self, height: int) -> Any:
         rows = -(-len(self._panes) // self._n_columns)
-        figure = live_figure()
-        figure.set_subplots(
-            rows=rows, cols=self._n_columns, horizontal_spacing=0.13, vertical_spacing=0.24 / rows
+        figure = paned(
+            rows, self._n_columns, rows * height, horizontal_spacing=0.13, vertical_spacing=0.24 / rows
         )
-        axis = {
-            "gridcolor": GRID,
-            "zerolinecolor": GRID,
-            "linecolor": INK,
-            "ticks": "outside",
-            "automargin": True,
-        }
-        figure.update_xaxes(title={"text": self._x_label, "standoff": 4}, rangemode="tozero", **axis)
+        figure.update_xaxes(title={"text": self._x_label, "standoff": 4}, rangemode="tozero")
         for number, pane in enumerate(self._panes):
             row, column = self._place(number)
+            title, kind = {"text": pane.axis, "standoff": 4}, "log" if pane.log else "linear"
             figure.update_yaxes(
-                title={"text": pane.axis, "standoff": 4},
-                type="log" if pane.log else "linear",
-                tickformat=".4~g",
-                row=row,
-                col=column,
-                **axis,
+                title=title, type=kind, rangemode="tozero", tickformat=".4~g", row=row, col=column
             )
-        figure.update_layout(
-            height=rows * height + _LEGEND,
-            autosize=True,
-            paper_bgcolor="rgba(0,0,0,0)",
-            plot_bgcolor="rgba(0,0,0,0)",
-            font={"color": INK, "size": 12},
-            margin={"l": 60, "r": 15, "t": _LEGEND, "b": 45},
-            legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.0},
-            showlegend=True,
-            modebar={"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": LINES[0]},
-        )
-        figure._config = {**figure._config, "displaylogo": False, "responsive": True}
         return figure
 
     def _place(self, number: int) -> tuple[int, int]:
@@ -236,7 +214,7 @@ class RunCurves(Panel):
             y=np.empty(0),
             mode="lines+markers" if is_validation else "lines",
             line={"color": colour, "width": 1 if thin else 2},
-            marker={"symbol": _SYMBOLS[slot % len(_SYMBOLS)], "size": 6},
+            marker={"symbol": SYMBOLS[slot % len(SYMBOLS)], "size": 6},
             opacity=_PALE if thin else 1.0,
             legendgroup=str(slot),
             showlegend=False,
@@ -286,6 +264,8 @@ class RunCurves(Panel):
                 place.set(xlabel=self._x_label, ylabel=pane.axis)
                 # Of a logarithmic axis without a point matplotlib complains.
                 place.set_yscale("log" if pane.log and place.lines else "linear")
+                if not pane.log and place.lines:
+                    place.set_ylim(bottom=0)
                 place.grid(alpha=0.25)
         if self._runs:
             axes[0].legend(frameon=False, fontsize=8)
@@ -295,7 +275,7 @@ class RunCurves(Panel):
 
     def _paint(self, place: Any, pane: Pane, name: str, run: _Followed) -> None:
         colour = LINES[run.slot % len(LINES)]
-        for column, marker in ((pane.step, ""), (pane.validation, _STILL_SYMBOLS[run.slot % 6])):
+        for column, marker in ((pane.step, ""), (pane.validation, STILL_SYMBOLS[run.slot % 6])):
             x, y = self._curve(run, column) if column else (np.empty(0), np.empty(0))
             if len(y):
                 kept = thinned(y, self.POINTS)
@@ -321,3 +301,29 @@ class RunCurves(Panel):
         if not words or not x:
             return f"{name}: no numbers yet."
         return f"{name} at {self._x_label} {x[-1] * self._x_scale:.3g}: {'; '.join(words)}."
+
+
+def paned(rows: int, columns: int, height: int, **spacing: Any) -> Any:
+    """A live figure of panes under one legend, readable on light and on dark ground.
+
+    height    of all panes together [pixels]
+    spacing   as plotly's make_subplots takes it
+    """
+    figure = live_figure()
+    figure.set_subplots(rows=rows, cols=columns, **spacing)
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": INK, "ticks": "outside", "automargin": True}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    figure.update_layout(
+        height=height + _LEGEND,
+        autosize=True,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": INK, "size": 12},
+        margin={"l": 60, "r": 15, "t": _LEGEND, "b": 45},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.0},
+        showlegend=True,
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": LINES[0]},
+    )
+    figure._config = {**figure._config, "displaylogo": False, "responsive": True}
+    return figure

@@ -166,6 +166,8 @@ class Training:
         finally:
             if (self.folder / "outcome.json").is_file():
                 self.outcome = in_words(Run.open(self.folder).outcome)
+            if self.folder.is_dir() and not any(self.folder.iterdir()):
+                self.folder.rmdir()  # nothing came of it
             self._tell()
 
     def _train(self, resume: bool, control: Control) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -130,15 +131,21 @@ class _Desk:
 
     def begin(self, values: Mapping[str, Any], details: Mapping[str, Any]) -> Training:
         """Start a training in a folder of its own, and return at once."""
-        name = values["name"].strip() or self._free_name(values)
-        return Training(self.folder / name, values, details).begin(self.given)
+        name = values["name"].strip()
+        if Path(name).name != name or name == "..":
+            raise ValueError(f"the name of the run is {name!r}; expected a plain word, which becomes a folder")
+        return Training(self.folder / (name or self._reserved(values)), values, details).begin(self.given)
 
-    def _free_name(self, values: Mapping[str, Any]) -> str:
+    def _reserved(self, values: Mapping[str, Any]) -> str:
+        """A name that no run has, with its folder made, so that no other notebook takes it meanwhile."""
         data = "frames" if values["data"] == GIVEN else Path(values["data"]).name.split(".")[0]
         stem = re.sub(r"[^\w-]+", "_", f"{data}-{values['model']}-{values['preset']}")
-        number = 1
-        while (self.folder / f"{stem}-{number}").exists():
-            number += 1
+        for number in itertools.count(1):
+            try:
+                (self.folder / f"{stem}-{number}").mkdir(parents=True)
+                break
+            except FileExistsError:
+                continue
         return f"{stem}-{number}"
 
     def earlier(self) -> list[Entry]:
