@@ -19,6 +19,7 @@ from widgets.property_map import PART, PropertyMap, columns_of, parts_of
 
 _WRAP = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
 _INK = "color:var(--jp-ui-font-color1, inherit)"
+_TEXT = f"font-size:13px; line-height:1.4; {_INK}"
 _LONGEST_ARROW = 2.4  # Å, of the largest force on all but the most violent frames
 
 
@@ -123,7 +124,11 @@ class DatasetBrowser(Panel):
         right = ipywidgets.VBox([self.view.widget, self._words, self._facts])
         for side in (left, right):
             side.layout.min_width, side.layout.flex, side.layout.overflow = "360px", "1 1 360px", "hidden"
-        parts = [ipywidgets.HTML(f'<div style="font-size:14px; {_INK}">{html.escape(self.title)}</div>')]
+        parts = [
+            ipywidgets.HTML(
+                f'<div style="font-size:14px; line-height:1.45; {_INK}">{html.escape(self.title)}</div>'
+            )
+        ]
         parts += [ipywidgets.HBox([left, right], layout=_WRAP), self.slider]
         lists = ipywidgets.HBox([self._outlier_list(), self._warning_list()], layout=_WRAP)
         self._show(*parts, lists, self.distributions.widget)
@@ -256,7 +261,7 @@ def largest_force(frames: Sequence[Any], looked_at: int = 200) -> float:
 
 
 def _line(text: str, colour: str) -> ipywidgets.HTML:
-    style = f"margin:0 0 6px 6px; padding-left:8px; border-left:3px solid {colour}; font-size:13px; {_INK}"
+    style = f"margin:0 0 6px 6px; padding-left:8px; border-left:3px solid {colour}; {_TEXT}"
     return ipywidgets.HTML(f'<div style="{style}">{html.escape(text)}</div>')
 
 
@@ -278,5 +283,5 @@ def _table(numbers: Sequence[tuple[str, str]]) -> str:
         f'<b style="font-weight:600">{html.escape(value)}</b></div>'
         for name, value in numbers
     )
-    style = "display:grid; grid-template-columns:repeat(auto-fill, minmax(250px, 1fr)); column-gap:24px; font-size:12px"
+    style = "display:grid; grid-template-columns:repeat(auto-fill, minmax(300px, 1fr)); column-gap:24px; font-size:12px"
     return f'<div style="{style}; line-height:1.45; {_INK}">{cells}</div>'

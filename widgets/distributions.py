@@ -40,7 +40,7 @@ class Distributions(Plot):
         self._on_frame, self._frame = on_frame, 0
         self._lock = threading.Lock()  # two threads in one batch would lose each other's changes
         rows = max(1, -(-len(self.samples) // _COLUMNS))
-        super().__init__("", "", "", 70 + _ROW * rows)
+        super().__init__("", "", "", 45 + _ROW * rows)
         self._bars: list[Any] = []
         self._rugs: list[Any] = []
         for number, name in enumerate(self.samples):
@@ -52,7 +52,7 @@ class Distributions(Plot):
             barmode="overlay",
             bargap=0,
             hovermode="closest",
-            margin={"t": 40, "r": 10},
+            margin={"t": 40, "r": 10, "b": 0},
         )
         self.say(self._in_words())
 

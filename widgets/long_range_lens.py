@@ -216,8 +216,9 @@ class LongRangeLens(Panel):
 
     def _about_charges(self, curve: Any, nearest: int) -> str:
         moving = np.asarray(self.separation.moving, int)
-        sums = curve.charges[nearest][moving].sum(), np.delete(curve.charges[nearest], moving).sum()
-        sums = tuple(round(float(total), 4) + 0.0 for total in sums)  # and no minus zero
+        charges = curve.charges[nearest]
+        both = (charges[moving].sum(), np.delete(charges, moving).sum())
+        sums = [round(float(total), 4) + 0.0 for total in both]  # and no minus zero
         words = (
             f"{curve.label}: the fragment that moves has {sums[0]:+.3g}, the other {sums[1]:+.3g} {curve.unit}"
         )

@@ -55,14 +55,11 @@ class PropertyMap(Plot):
                 hovertemplate="frame %{customdata}<br>%{x:.5g}, %{y:.5g}",
             )  # fmt: skip
             self.figure.data[-1].on_click(lambda trace, points, _: self._clicked(trace, points, on_frame))
-        for name, size, width, colour in (("pointed at", 12, 2, LINES[4]), ("shown", 17, 3.5, css(CHOSEN))):
-            ring = {
-                "symbol": "circle-open",
-                "size": size,
-                "color": colour,
-                "opacity": 1.0,
-                "line": {"width": width},
-            }
+        for name, symbol, size, colour in (
+            ("pointed at", "diamond-open", 14, LINES[3]),
+            ("shown", "circle-open", 17, css(CHOSEN)),
+        ):
+            ring = {"symbol": symbol, "size": size, "color": colour, "opacity": 1.0, "line": {"width": 3}}
             self.figure.add_scatter(
                 x=np.empty(0), y=np.empty(0), name=name, mode="markers", marker=ring, hoverinfo="skip"
             )
@@ -83,21 +80,26 @@ class PropertyMap(Plot):
             values = None if colour == PART else self.columns[colour]
             self.scale = None if values is None or not np.isfinite(values).any() else _scale(values)
             with self.figure.batch_update():
-                self._put(values)
+                self._put()
                 self._ring()
+            for number, name in enumerate(self.names):
+                # A batch each: a colour that a batch gives to some traces alone, the browser takes from the others.
+                with self.figure.batch_update():
+                    self._paint(self.figure.data[number].marker, number, name, values)
             self._describe(len(there))
 
-    def _put(self, values: np.ndarray | None) -> None:
-        for number, name in enumerate(self.names):
-            trace = self.figure.data[number]
+    def _put(self) -> None:
+        for trace, name in zip(self.figure.data, self.names, strict=False):
             frames = self.kept[self.parts[self.kept] == name]
             trace.x, trace.y, trace.customdata = self.x[frames], self.y[frames], frames
-            if self.scale is None or values is None:
-                trace.marker.color, trace.marker.showscale = LINES[number % len(LINES)], False
-            else:
-                self._colour(trace.marker, self.scale, values[frames], number == 0)
         axes = self.figure.layout
         axes.xaxis.title.text, axes.yaxis.title.text = self.x_name, self.y_name
+
+    def _paint(self, marker: Any, number: int, name: str, values: np.ndarray | None) -> None:
+        if self.scale is None or values is None:
+            marker.color, marker.showscale = LINES[number % len(LINES)], False
+        else:
+            self._colour(marker, self.scale, values[self.kept[self.parts[self.kept] == name]], number == 0)
 
     def _colour(self, marker: Any, scale: ColourScale, values: np.ndarray, bar: bool) -> None:
         stops = np.linspace(0, 1, _TICKS)

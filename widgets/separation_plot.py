@@ -52,7 +52,7 @@ class SeparationPlot(Plot):
                     x=np.empty(0), y=np.empty(0), mode="lines", line=line, opacity=0.35, name="fitted power law",
                     legendgroup="fits", showlegend=row == 0 and number == 0, hoverinfo="skip", **places,
                 )  # fmt: skip
-        for row, places in enumerate(({"yaxis": "y"}, {"yaxis": "y2"})):
+        for places in ({"yaxis": "y"}, {"yaxis": "y2"}):
             marker = {"symbol": "circle-open", "size": 13, "color": css(CHOSEN), "line": {"width": 3}}
             self.figure.add_scatter(
                 x=np.empty(0), y=np.empty(0), mode="markers", marker=marker, name="here",
