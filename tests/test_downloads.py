@@ -285,7 +285,7 @@ def test_what_is_no_archive_says_so(tmp_path):
 
 
 def test_the_command_fetches_checks_and_unpacks(publish, tmp_path, capsys):
-    command = ["data", "fetch", publish("whole"), "--folder", str(tmp_path), "--json"]
+    command = ["data", "fetch", publish("whole"), "--no-convert", "--folder", str(tmp_path), "--json"]
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out)["file"] == str(tmp_path / "trial.xyz")
     assert main([*command, "--unpack"]) == 2
@@ -293,12 +293,8 @@ def test_the_command_fetches_checks_and_unpacks(publish, tmp_path, capsys):
     publish("absent")
     assert main(["data", "fetch", "trial", "--folder", str(tmp_path / "new")]) == 1
     assert "404" in capsys.readouterr().err
-    assert (
-        main(
-            ["data", "fetch", "trial", "--folder", str(tmp_path / "new"), "--file", str(tmp_path / "trial.xyz")]
-        )
-        == 0
-    )
+    copy = ["--file", str(tmp_path / "trial.xyz"), "--folder", str(tmp_path / "new"), "--no-convert"]
+    assert main(["data", "fetch", "trial", *copy]) == 0
     shown = capsys.readouterr().out
     assert "agrees with sha256" in shown
     assert "licence: CC0" in shown

@@ -7,6 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.published import PUBLISHED
+from workbench.stored import StoredFrames, is_stored, open_frames
 from workbench.structures import Frames, read
 
 # Beside the package in a clone (an editable install); an installed wheel carries no data.
@@ -212,10 +214,29 @@ def load(name: str) -> Frames:
     return read(path)
 
 
+def fetched(name: str, folder: str | Path = "data") -> StoredFrames:
+    """The frames of a published set that `workbench data fetch` made ready to train in `folder`.
+
+    Raises KeyError for an unknown name, FileNotFoundError, saying how to get it, where it is not there.
+    """
+    if name not in PUBLISHED:
+        raise KeyError(f"no published data set {name!r}; see `workbench data list`")
+    for path in (Path(folder) / f"{name}.ready.h5", Path(folder) / f"{name}.h5"):
+        if is_stored(path):
+            return open_frames(path)
+    raise FileNotFoundError(
+        f"{name} is a published set that is not in {folder}/ ready to train. Get it: workbench data fetch {name}"
+    )
+
+
 def _named(name: str) -> Dataset:
     """Entry of the catalogue; an unknown name is answered with the nearest known one."""
     if name in DATASETS:
         return DATASETS[name]
+    if name in PUBLISHED:
+        raise KeyError(
+            f"{name} is a published set: `workbench data fetch {name}` gets it, `fetched({name!r})` opens it"
+        )
     close = difflib.get_close_matches(name, DATASETS, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else "Use one of them."
     raise KeyError(f"no data set {name!r}; there are {', '.join(DATASETS)}. {hint}")

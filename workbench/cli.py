@@ -12,18 +12,14 @@ import math
 import os
 import sys
 import traceback
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from workbench import commands, flags
+from workbench import commands, data_command
 from workbench.commands import FAILURE, INTERRUPTED, MISTAKE, Answer, table
-
-if TYPE_CHECKING:
-    from workbench.structures import Frames
 
 
 @dataclass(frozen=True)
@@ -105,143 +101,12 @@ def _explained(error: Exception) -> Answer:
     return _failed(reason, FAILURE)
 
 
-# data
-
-
-def _data_options(parser: argparse.ArgumentParser) -> None:
-    from workbench.checks import LABELS
-
-    parser.add_argument(
-        "what",
-        choices=("list", "show", "check", "fetch"),
-        help="the data sets by name; what is in DATA; what is wrong with it (exit code 1 if a training would be); "
-        "download DATA, one of the published sets, and compare it with its checksum",
-    )
-    flags.add_data(parser, nargs="?")
-    parser.add_argument(
-        "--needed",
-        nargs="*",
-        choices=LABELS,
-        default=["energy", "forces"],
-        metavar="LABEL",
-        help="labels that every frame must have, for check [energy forces]",
-    )
-    group = parser.add_argument_group("fetch")
-    group.add_argument("--folder", default="data", help="where the file is put [data]")
-    group.add_argument("--file", help="a copy on this machine, taken instead of a download")
-    group.add_argument(
-        "--trust",
-        action="store_true",
-        help="accept a set for which no checksum is published, and record that of what came",
-    )
-    group.add_argument("--unpack", action="store_true", help="of an archive: write its files beside it")
-
-
-def _data(args: argparse.Namespace) -> Answer:
-    from workbench.catalogue import DATASETS
-    from workbench.published import PUBLISHED
-
-    if args.what == "list":
-        return _list()
-    if args.data is None:
-        fetched = args.what == "fetch"
-        among = f"one of {', '.join(PUBLISHED if fetched else DATASETS)}"
-        raise ValueError(f"data {args.what} needs DATA: {among if fetched else 'a file, or ' + among}")
-    if args.what == "fetch":
-        return _fetch(args)
-    if args.what == "show" and args.data in PUBLISHED and not Path(args.data).exists():
-        facts = asdict(PUBLISHED[args.data])
-        shown = [(key.replace("_", " "), fact) for key, fact in facts.items() if fact]
-        return Answer(facts, f"{table(shown)}\n\nto get it: workbench data fetch {args.data}")
-    with flags.quiet():  # findings are the answer here, not a warning
-        frames = flags.frames(args.data, args.index, args.split, **flags.given(args, flags.READING))
-    return _check(frames, args.needed) if args.what == "check" else _show(frames)
-
-
-def _list() -> Answer:
-    from workbench.catalogue import DATASETS
-    from workbench.published import PUBLISHED
-
-    shipped = [[d.name, f"{d.n_frames} frames", d.method, d.title] for d in DATASETS.values()]
-    published = [
-        [
-            one.name,
-            one.checksum.partition(":")[0] or "by hand" * bool(one.by_hand) or "--trust",
-            one.licence,
-            one.title,
-        ]
-        for one in PUBLISHED.values()
-    ]
-    document = {
-        "datasets": list(map(asdict, DATASETS.values())),
-        "published": list(map(asdict, PUBLISHED.values())),
-    }
-    text = f"{table(shipped)}\n\npublished elsewhere, for workbench data fetch:\n{table(published)}"
-    return Answer(document, text)
-
-
-def _fetch(args: argparse.Namespace) -> Answer:
-    from workbench.downloads import fetch, named, unpack
-
-    def show(so_far: int, total: int | None) -> None:
-        of = f" of {total / 1e6:.1f}" if total else ""
-        print(f"\r{so_far / 1e6:.1f}{of} MB", end="", file=sys.stderr, flush=True)
-
-    entry = named(args.data)
-    path = fetch(entry.name, args.folder, args.file, args.trust, progress=show if sys.stderr.isatty() else None)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    files = unpack(path) if args.unpack else []
-    checked = (
-        f"agrees with {entry.checksum}" if entry.checksum else "no checksum is published; its own is recorded"
-    )
-    text = (
-        f"{path}: {path.stat().st_size} bytes, {checked}\nlicence: {entry.licence}\nto cite: {entry.citation}"
-    )
-    text += f"\nnote: {entry.note}" * bool(entry.note) + "".join(f"\n{one}" for one in files)
-    return Answer({**asdict(entry), "file": path, "unpacked": files}, text)
-
-
-def _show(frames: Frames) -> Answer:
-    from workbench.catalogue import DATASETS
-
-    known: dict[str, Any] = asdict(DATASETS[frames.name]) if frames.name in DATASETS else {}
-    sizes = [len(frame) for frame in frames]
-    facts: dict[str, Any] = {
-        "name": frames.name,
-        **{key: known[key] for key in ("title", "effect", "method", "units", "licence") if key in known},
-        "n_frames": len(frames),
-        "n_atoms": [min(sizes), max(sizes)],
-        "periodic_directions": sorted({int(frame.pbc.sum()) for frame in frames}),
-        "formulae": dict(Counter(frame.get_chemical_formula() for frame in frames).most_common(10)),
-        "splits": dict(Counter(str(frame.info["split"]) for frame in frames if "split" in frame.info)),
-        "labels": {source.quantity: source.key for source in frames.sources},
-    }
-    shown = {
-        name: ", ".join(f"{k} ({v})" for k, v in fact.items()) if isinstance(fact, dict) else fact
-        for name, fact in facts.items()
-    }
-    return Answer(facts, table([(name.replace("_", " "), fact) for name, fact in shown.items() if fact]))
-
-
-def _check(frames: Frames, needed: Sequence[str]) -> Answer:
-    from workbench.checks import check
-
-    findings = check(frames, needed)
-    errors = [finding for finding in findings if finding.severity == "error"]
-    verdict = (
-        f"{len(errors)} errors, {len(findings) - len(errors)} warnings in {len(frames)} frames of {frames.name}"
-    )
-    document = {"name": frames.name, "n_frames": len(frames), "findings": [asdict(f) for f in findings]}
-    text = "\n".join([*(f"{f.severity}: {f}" for f in findings), verdict])
-    return Answer(document, text, FAILURE if errors else 0, verdict if errors else "")
-
-
 # lab
 
 
 def _lab_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app", action="store_true", help="the same panels as an app, without code")
+    parser.add_argument("--runs", metavar="FOLDER", help="where the app keeps its runs [notebooks/runs]")
     parser.add_argument(
         "options", nargs="*", metavar="-- OPTION", help="for JupyterLab, such as -- --no-browser"
     )
@@ -261,6 +126,8 @@ def _lab(args: argparse.Namespace) -> NoReturn:
     # OpenMP's threads sleep while they wait: awake, they keep each other from working on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if args.app:
+        if args.runs:
+            os.environ["WORKBENCH_RUNS"] = str(Path(args.runs).resolve())
         command += _app(notebooks / "app")
     else:
         command += ["--LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb"]
@@ -323,7 +190,11 @@ COMMANDS = {
     "explain": Command(
         "look inside one prediction: charges, attention", commands.explain_options, commands.explain
     ),
-    "data": Command("list data sets, look into one, check one, fetch a published one", _data_options, _data),
+    "data": Command(
+        "list data sets, look into one, check one, store one for training from disk, fetch a published one",
+        data_command.data_options,
+        data_command.data,
+    ),
     "lab": Command("open the notebooks in JupyterLab", _lab_options, _lab),
     "doctor": Command(
         "is this installation in order? if not, the line that repairs it", _doctor_options, _doctor

@@ -83,6 +83,13 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue the run in the folder, with the settings it was begun with; begin it if none is there",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that prepare batches ahead, for data on disk [0]",
+    )
     flags.add_flags(
         parser.add_argument_group("training"), TrainingConfig, [field.name for field in fields(TrainingConfig)]
     )
@@ -120,8 +127,10 @@ def train(args: argparse.Namespace) -> Answer:
     else:
         name = args.model or "lorem"
         model = build(name, args.preset, **flags.settings(args.set, MODELS[name].Config))
-    progress = sys.stderr.isatty()
-    run = fit(model, train, validation, config, folder=args.folder, resume=args.resume, progress=progress)
+    run = fit(
+        model, train, validation, config, folder=args.folder, resume=args.resume, progress=sys.stderr.isatty(),
+        workers=args.workers,
+    )  # fmt: skip
     if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))):
         return Answer({}, "")  # one of the processes of torchrun or srun speaks for all
     return _trained(run, model, {"train": len(train), "validation": len(validation), "split": origin})
@@ -174,11 +183,17 @@ def _parts(args: argparse.Namespace, seed: int) -> tuple[Sequence[ase.Atoms], Se
     """Frames to train on, frames to validate on, and who decided."""
     from workbench.catalogue import DATASETS
     from workbench.splits import given_split, split
+    from workbench.stored import StoredFrames
 
     keys = flags.given(args, flags.READING)
     frames = flags.frames(args.data, args.index, args.split, **keys)
     if args.validation is None and args.group is None:
-        parts = {str(frame.info.get("split")) for frame in frames}
+        parts = set(
+            map(
+                str,
+                frames.splits if isinstance(frames, StoredFrames) else (f.info.get("split") for f in frames),
+            )
+        )
         if {"train", "validation"} <= parts:
             train, validation, _ = given_split(frames)
             return train, validation, "as the data say"

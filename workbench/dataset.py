@@ -14,9 +14,11 @@ from ase.data import chemical_symbols
 from ase.stress import voigt_6_to_full_3x3_stress
 from scipy.spatial.transform import Rotation
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from workbench import graphs, structures
 from workbench.graphs import Graph
+from workbench.stored import StoredFrames
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,11 @@ class GraphDataset:
     cutoff       Å
     quantities   the labels that every frame must have, of "energy", "forces", "stress"
     name         what error messages call these frames
-    memory_GB    graphs are built once and kept up to this size; beyond it they are built each time they are needed
+    memory_GB    graphs are built once and kept up to this size; beyond it they are built each time they are needed,
+                 and those of stored frames are always
+
+    numbers      (n_atoms,) atomic numbers of all frames, one after the other
+    n_periodic   (n_frames,) periodic directions
 
     Raises ValueError for no frames, a frame without a wanted label, or a label that is not finite, naming the frame.
     """
@@ -75,23 +81,48 @@ class GraphDataset:
     ) -> None:
         if not len(frames):
             raise ValueError(f"{name} has no frames; give at least one structure")
-        self.frames = list(frames)
         self.name = name
         self.cutoff = cutoff
         self.quantities = tuple(quantities)
-        self.sizes = np.array([len(frame) for frame in frames])
-        self.labels = [
-            _labels(frame, self.quantities, f"frame {i} of {name} ({frame.get_chemical_formula()})")
-            for i, frame in enumerate(frames)
-        ]
         self._graphs: dict[int, Graph] = {}
         self._room = memory_GB * 1e9
+        if isinstance(frames, StoredFrames):
+            self.frames: Sequence[ase.Atoms] = frames
+            self.sizes, self.numbers = frames.sizes, frames.numbers
+            self.n_periodic = frames.pbc.sum(axis=1)
+            self._labels: list[dict[str, Tensor]] | None = None
+            self._check_stored(frames)
+            return
+        self.frames = list(frames)
+        self.sizes = np.array([len(frame) for frame in frames])
+        self.numbers = np.concatenate([frame.numbers for frame in frames])
+        self.n_periodic = np.array([int(frame.pbc.sum()) for frame in frames])
+        self._labels = [_labels(frame, self.quantities, self._place(i)) for i, frame in enumerate(self.frames)]
+
+    def _place(self, index: int) -> str:
+        return f"frame {index} of {self.name} ({self.frames[index].get_chemical_formula()})"
+
+    def _check_stored(self, frames: StoredFrames) -> None:
+        """Raise ValueError for the first frame without a wanted label; the others are looked at when they are read."""
+        for quantity in self.quantities:
+            usable = frames.has(quantity) & ((quantity != "stress") | (self.n_periodic == 3))
+            if not usable.all():
+                first = int(np.argmin(usable))
+                _labels(frames[first], self.quantities, self._place(first))
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def graph(self, index: int) -> Graph:
         """Of one frame; built at the first call."""
+        return self._graph_and_labels(index)[0]
+
+    def _graph_and_labels(self, index: int) -> tuple[Graph, dict[str, Tensor]]:
+        if self._labels is None:
+            frame = self.frames[index]
+            return graphs.graph(frame, self.cutoff), _labels(
+                frame, self.quantities, f"frame {index} of {self.name}"
+            )
         found = self._graphs.get(index)
         if found is None:
             found = graphs.graph(self.frames[index], self.cutoff)
@@ -99,17 +130,16 @@ class GraphDataset:
             if size <= self._room:
                 self._room -= size
                 self._graphs[index] = found
-        return found
+        return found, self._labels[index]
 
     def batch(self, indices: Sequence[int] | np.ndarray, of: np.ndarray | None = None) -> Batch:
         """Some frames together. `of` are the frames of the whole step, where other devices hold the rest."""
         of = np.asarray(indices if of is None else of)
         n_atoms = int(self.sizes[of].sum())
         counts = {"energy": len(of), "forces": 3 * n_atoms, "stress": 9 * len(of)}
-        joined = {
-            quantity: torch.cat([self.labels[i][quantity] for i in indices]) for quantity in self.quantities
-        }
-        return Batch(graphs.collate([self.graph(i) for i in indices]), joined, counts)
+        parts, labels = zip(*(self._graph_and_labels(int(i)) for i in indices), strict=True)
+        joined = {quantity: torch.cat([label[quantity] for label in labels]) for quantity in self.quantities}
+        return Batch(graphs.collate(parts), joined, counts)
 
 
 def _labels(frame: ase.Atoms, quantities: Sequence[str], where: str) -> dict[str, Tensor]:
@@ -148,24 +178,27 @@ def check_pair(
     periodic            numbers of periodic directions that the model treats
     batch_size, world   frames of a step and the devices that share them
     """
-    smallest = min(len(frames) for frames in Batches(training, batch_size).epoch(0))
+    smallest = len(training) // -(-len(training) // batch_size)
     if smallest < world:
         raise ValueError(
             f"batches of {smallest} frames cannot be shared by {world} devices; raise batch_size or use fewer"
         )
-    known = {int(z) for frame in training.frames for z in frame.numbers}
+    known = np.unique(training.numbers)
     for dataset in (training, validation):
-        for i, frame in enumerate(dataset.frames):
-            if strange := sorted({int(z) for z in frame.numbers} - known):
-                raise ValueError(
-                    f"frame {i} of {dataset.name} holds {', '.join(chemical_symbols[z] for z in strange)}, "
-                    "which no training frame does; split the data again"
-                )
-            if int(frame.pbc.sum()) not in periodic:
-                raise ValueError(
-                    f"frame {i} of {dataset.name} has pbc={frame.pbc.tolist()}; the model treats "
-                    f"{sorted(periodic)} periodic directions"
-                )
+        strange = np.flatnonzero(~np.isin(dataset.numbers, known))
+        if len(strange):
+            i = int(np.searchsorted(np.cumsum(dataset.sizes), strange[0], side="right"))
+            new = sorted(set(dataset.frames[i].numbers.tolist()) - set(known.tolist()))
+            raise ValueError(
+                f"frame {i} of {dataset.name} holds {', '.join(chemical_symbols[z] for z in new)}, "
+                "which no training frame does; split the data again"
+            )
+        other = np.flatnonzero(~np.isin(dataset.n_periodic, list(periodic)))
+        if len(other):
+            raise ValueError(
+                f"frame {other[0]} of {dataset.name} has pbc={dataset.frames[int(other[0])].pbc.tolist()}; the model "
+                f"treats {sorted(periodic)} periodic directions"
+            )
 
 
 class Batches:
@@ -204,30 +237,39 @@ class Batches:
         self.stop = self.steps_per_epoch if stop is None else stop
         self.rank = rank
         self.world = world
+        self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, dtype=int))  # of one epoch, and which
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """Frames of each step of one epoch."""
+        return [self._frames(epoch * self.steps_per_epoch + place) for place in range(self.steps_per_epoch)]
+
+    def _frames(self, step: int) -> np.ndarray:
+        """Frames of one step."""
         n_frames = len(self.dataset)
-        order = np.arange(n_frames)
-        if self.seed is not None:
-            order = np.random.default_rng([self.seed, epoch]).permutation(n_frames)
-        return np.array_split(order, self.steps_per_epoch)
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            order = np.arange(n_frames)
+            if self.seed is not None:
+                order = np.random.default_rng([self.seed, epoch]).permutation(n_frames)
+            self._order = (epoch, order)
+        size, more = divmod(n_frames, self.steps_per_epoch)  # the first few steps have one more
+        start = place * size + min(place, more)
+        return self._order[1][start : start + size + (place < more)]
 
     def __iter__(self) -> Iterator[Batch]:
-        number, steps = -1, []
         for step in range(self.start, self.stop):
-            epoch, place = divmod(step, self.steps_per_epoch)
-            if epoch != number:
-                number, steps = epoch, self.epoch(epoch)
-            frames = steps[place]
-            if len(mine := frames[self.rank :: self.world]):
-                batch = self.dataset.batch(mine, frames)
-                if self.rotate:
-                    batch = batch.turned(self._rotations(step, len(frames))[self.rank :: self.world])
-                yield batch
+            if len(self._frames(step)[self.rank :: self.world]):
+                yield self.at(step)
+
+    def at(self, step: int) -> Batch:
+        """This device's share of one step."""
+        frames = self._frames(step)
+        mine = slice(self.rank, None, self.world)
+        batch = self.dataset.batch(frames[mine], frames)
+        return batch.turned(self._rotations(step, len(frames))[mine]) if self.rotate else batch
 
     def _rotations(self, step: int, n_frames: int) -> np.ndarray:
         """(n_frames, 3, 3) | of all frames of a step, whoever holds them; uniform over all rotations."""
@@ -236,7 +278,25 @@ class Batches:
         return Rotation.from_quat(draw.normal(size=(n_frames, 4))).as_matrix()
 
 
-def for_lightning(batches: Batches) -> Any:
+class _Steps(Dataset[Batch]):
+    """Batches by the number of their step, for processes that prepare them."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.batches.at(step)
+
+
+def ahead(batches: Batches, workers: int) -> Batches | DataLoader[Batch]:
+    """The same batches in the same order, prepared by this many processes while the model computes; 0 is none."""
+    if not workers:
+        return batches
+    steps = range(batches.start, batches.stop)
+    return DataLoader(_Steps(batches), batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=4)
+
+
+def for_lightning(batches: Batches | DataLoader[Batch]) -> Any:
     """What Lightning wraps batches in, made here because Lightning 2.6 makes it in a way that torch 2.13 warns of."""
     from lightning.pytorch.utilities.combined_loader import (
         CombinedLoader,

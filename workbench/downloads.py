@@ -47,6 +47,9 @@ def fetch(
     """
     entry = named(name)
     target = Path(folder) / entry.file_name
+    if entry.archive:
+        archive = fetch(entry.archive, folder, file, trust, timeout_s, progress)
+        return target if target.is_file() else _take_out(archive, entry.member, target)
     there = target.is_file()
     if not there and file is None and entry.by_hand:
         raise ValueError(
@@ -231,6 +234,19 @@ def unpack(archive: str | Path, folder: str | Path | None = None) -> list[Path]:
             with content(name) as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target, CHUNK)
     return [folder / name for name in sizes]
+
+
+def _take_out(archive: Path, member: str, target: Path) -> Path:
+    """One file of an archive. Raises ValueError where there is none of that name."""
+    with _members(archive) as (sizes, content):
+        found = next((name for name in sizes if name.rpartition("/")[2] == member), None)
+        if found is None:
+            raise ValueError(f"{archive.name} holds no {member}; it holds {', '.join(list(sizes)[:8])} ...")
+        partial = target.with_name(f"{target.name}.partial")
+        with content(found) as source, partial.open("wb") as file:
+            shutil.copyfileobj(source, file, CHUNK)
+        partial.replace(target)
+    return target
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from workbench.dataset import Batches, GraphDataset
 from workbench.losses import QUANTITIES
 from workbench.models.contract import Potential
 from workbench.predict import check, properties
+from workbench.stored import StoredFrames
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,11 @@ def evaluate(model: Potential, frames: Sequence[ase.Atoms], batch_size: int = 8)
             check(model, frame)
         except ValueError as error:
             raise ValueError(f"frame {i} of {len(frames)}: {error}") from error
-    labelled = [
-        {name for name, value in structures.labels(frame).items() if value is not None} for frame in frames
-    ]
-    quantities = [q for q in QUANTITIES if all(q in found for found in labelled)]
+    if isinstance(frames, StoredFrames):
+        quantities = [q for q in QUANTITIES if frames.has(q).all()]
+    else:
+        labelled = [structures.labels(frame) for frame in frames]
+        quantities = [q for q in QUANTITIES if all(q in found for found in labelled)]
     if frames and not all(frame.pbc.all() for frame in frames):
         quantities = [q for q in quantities if q != "stress"]
     if not quantities:

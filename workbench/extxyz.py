@@ -25,16 +25,18 @@ from workbench.checks import LABELS, labels
 
 _log = logging.getLogger(__name__)
 
-# One letter, or a stretch in quotes or brackets, in which a backslash makes any letter a plain one.
-_PIECE = (
-    r"""\\.|"(?:\\.|[^"\\])*+"|'(?:\\.|[^'\\])*+'|\{(?:\\.|[^}\\])*+\}|\[(?:\\.|[^\]\\])*+\]|[^\s=\\"'{\[]"""
-)
+# In a stretch between quotes or brackets a backslash makes any letter a plain one, as it does outside of them.
+_QUOTED = r""""(?:\\.|[^"\\])*+"|'(?:\\.|[^'\\])*+'|\{(?:\\.|[^}\\])*+\}"""
+_LIST = r"\[(?:\\.|[^\]\\])*+\]"
+_LETTER = r"""\\.|[^\s=\\"'{\[]"""
+_WORD = rf"(?:{_QUOTED}|{_LIST}(?:{_LIST}|{_LETTER})*+|(?:{_LETTER})++)"
 # key, key=value or key = value. In "name= energy=-1" the name is empty: what follows has a value of its own.
 _ENTRY = re.compile(
-    rf"\s*+(?P<key>(?:{_PIECE})++)"
-    rf"(?:\s*+=(?:(?P<value>(?:{_PIECE}|=)++)|\s++(?P<apart>(?:{_PIECE})++)(?!\s*+=)|(?P<none>)))?+\s*+",
+    rf"\s*+(?P<key>{_WORD})(?=[\s=]|$)"
+    rf"(?:\s*+=(?:(?P<value>{_QUOTED}|(?:{_LIST}|{_LETTER}|=)++)|\s++(?P<apart>{_WORD})(?!\s*+=)|(?P<none>))(?=\s|$))?+\s*+",
     re.DOTALL,
 )
+_PIECE = re.compile(rf"{_QUOTED}|{_LIST}|{_LETTER}|=", re.DOTALL)
 _OWN = ("Lattice", "Properties", "pbc")  # keys that the format itself gives a meaning, in this spelling only
 _BOOL = {"T": True, "F": False, "true": True, "false": False, "True": True, "False": False}
 _BOOL |= {"TRUE": True, "FALSE": False}
@@ -112,8 +114,7 @@ def structure(block: Block, place: str) -> ase.Atoms:
         raise ValueError(f"{place}: {reason}. Correct the frame or take it out") from error
     if plain:
         atoms.info = {"comment": block.comment} if block.comment else {}
-    if "symbols" in atoms.arrays:  # both were there, and ASE believes the numbers
-        raise ValueError(f"{place}: Properties names both species and Z; keep one of them")
+    _check_elements(columns, block, atoms, place)
     return atoms
 
 
@@ -123,10 +124,12 @@ def structure(block: Block, place: str) -> ase.Atoms:
 def _info(comment: str) -> dict[str, Any]:
     """Entries of a comment line. Raises ValueError for a quote that is not closed and a key that comes twice."""
     info: dict[str, Any] = {}
-    for key, text in _entries(comment):
+    for key, raw in _entries(comment):
         if key in info:
             raise ValueError(f"{key} comes twice; keep the one that is right")
-        info[key] = _converted(key, text)
+        info[key] = True if raw is None else _converted(key, _unquoted(raw))
+        if "\\" in (raw or "") and isinstance(info[key], np.ndarray | np.number):
+            raise ValueError(f"{key}={raw}: a backslash in a number")
     for key in info:
         own = next((one for one in _OWN if one.lower() == key.lower() and one not in info), None)
         if own:
@@ -135,7 +138,7 @@ def _info(comment: str) -> dict[str, Any]:
 
 
 def _entries(comment: str) -> list[tuple[str, str | None]]:
-    """Keys and values as text; None for a key without one."""
+    """Keys, and values as they stand there; None for a key without one."""
     entries: list[tuple[str, str | None]] = []
     at = 0
     while at < len(comment):
@@ -145,7 +148,7 @@ def _entries(comment: str) -> list[tuple[str, str | None]]:
                 f"the comment line cannot be read from {comment[at : at + 30]!r} on: is a quote not closed?"
             )
         texts = [text for text in (entry["value"], entry["apart"], entry["none"]) if text is not None]
-        entries.append((_unquoted(entry["key"]), _unquoted(texts[0]) if texts else None))
+        entries.append((_unquoted(entry["key"]), texts[0] if texts else None))
         at = entry.end()
     return entries
 
@@ -154,18 +157,16 @@ def _unquoted(text: str) -> str:
     """Without the quotes around pieces of it and the backslashes before letters."""
     if not set(text) & set("\\\"'{["):
         return text
-    pieces = (piece.group() for piece in re.finditer(_PIECE, text, re.DOTALL))
+    pieces = (piece.group() for piece in _PIECE.finditer(text))
     bare = (p[1:-1] if len(p) > 1 and p[0] in "\"'{[" else p for p in pieces)
     return "".join(re.sub(r"\\(.)", r"\1", piece, flags=re.DOTALL) for piece in bare)
 
 
-def _converted(key: str, text: str | None) -> Any:
+def _converted(key: str, text: str) -> Any:
     """A value as ASE converts it: numbers, true and false, arrays of them, JSON, else text.
 
     Python would read 1_0 as ten; here that stays text.
     """
-    if text is None:
-        return True
     words = re.findall(r"[^\s,]+", text)
     value: Any = text
     if key.lower() == "uid" or not words:
@@ -250,6 +251,21 @@ def _check_rows(columns: Sequence[tuple[str, str, int]], block: Block, place: st
             if ("_" in word and kind in "RI") or (kind == "L" and word not in ("T", "F", "True", "False")):
                 wanted = {"R": "a number", "I": "a whole number", "L": "T or F"}[kind]
                 raise ValueError(f"{place} (line {line}): {word!r} is not {wanted}")
+
+
+def _check_elements(
+    columns: Sequence[tuple[str, str, int]], block: Block, atoms: ase.Atoms, place: str
+) -> None:
+    """Raise ValueError where an atom has one element by name and another by number; ASE believes the number."""
+    names = [name for name, _, _ in columns]
+    if not ("Z" in names and "species" in names):
+        return
+    column = sum(count for _, _, count in columns[: names.index("species")])
+    for number, (row, symbol) in enumerate(zip(block.rows, atoms.get_chemical_symbols(), strict=True)):
+        if row.split()[column].capitalize() != symbol:
+            raise ValueError(
+                f"{place}: atom {number} is {row.split()[column]} by its name and {symbol} by its number"
+            )
 
 
 # Writing

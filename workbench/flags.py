@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 if TYPE_CHECKING:
     from workbench.models import Potential
+    from workbench.stored import StoredFrames
     from workbench.structures import Frames
 
 # How `structures.read` may be told to read a file.
@@ -143,44 +144,72 @@ def quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
-def frames(name: str, index: str | int = ":", split: str | None = None, **keys: str) -> Frames:
-    """The structures of a file or of a data set by name.
+def frames(name: str, index: str | int = ":", split: str | None = None, **keys: str) -> Frames | StoredFrames:
+    """The structures of a file, of a data set by name, or of a published one that was fetched.
 
     keys   how to read a file, as `structures.read` takes them
 
-    Raises FileNotFoundError when it is neither, ValueError as `read` does or when nothing is left.
+    Stored frames stay on disk. Raises FileNotFoundError where there is nothing of that name, ValueError as `read` does
+    or when nothing is left.
     """
-    from ase.io.formats import string2index
-
     from workbench import catalogue
-    from workbench.structures import Frames, read
+    from workbench.published import PUBLISHED
+    from workbench.stored import is_stored, open_frames
+    from workbench.structures import read
 
-    if Path(name).exists():
-        found = read(name, index=index, **keys)
+    path = Path(name)
+    if path.exists() and not is_stored(path):
+        return _of_split(read(name, index=index, **keys), name, split)
+    if keys and (path.exists() or name in catalogue.DATASETS or name in PUBLISHED):
+        raise ValueError(
+            f"--{next(iter(keys))} is for files; {name} is read as the catalogue says, or was stored"
+        )
+    if path.exists():
+        whole: Frames | StoredFrames = open_frames(path)
     elif name in catalogue.DATASETS:
-        if keys:
-            raise ValueError(f"--{next(iter(keys))} is for files; {name} is read as the catalogue says")
         with quiet():  # the catalogue says itself how to use a set
             whole = catalogue.load(name)
-        wanted = string2index(index) if isinstance(index, str) else index
-        try:
-            part = whole[wanted] if isinstance(wanted, slice) else [whole[int(wanted)]]
-        except IndexError:
-            raise ValueError(f"{name} has no frame {wanted}; it has {len(whole)}, counted from 0") from None
-        found = Frames(part, name, whole.sources)
+    elif name in PUBLISHED:
+        whole = catalogue.fetched(name)
     else:
-        close = get_close_matches(name, catalogue.DATASETS, n=1)
+        close = get_close_matches(name, [*catalogue.DATASETS, *PUBLISHED], n=1)
         raise FileNotFoundError(
-            f"there is no file {name}, and no data set of that name; there are {', '.join(catalogue.DATASETS)}. "
-            + (f"Did you mean {close[0]}?" if close else "Check the path")
+            f"there is no file {name}, and no data set of that name; there are {', '.join(catalogue.DATASETS)}, and "
+            "those of workbench data list. " + (f"Did you mean {close[0]}?" if close else "Check the path")
         )
+    return _of_split(_picked(whole, index, name), name, split)
+
+
+def _picked(whole: Frames | StoredFrames, index: str | int, name: str) -> Frames | StoredFrames:
+    """The frames that an index means."""
+    from ase.io.formats import string2index
+
+    from workbench.structures import Frames
+
+    wanted: Any = string2index(index) if isinstance(index, str) else index
+    if not isinstance(wanted, slice):
+        if not -len(whole) <= wanted < len(whole):
+            raise ValueError(f"{name} has no frame {wanted}; it has {len(whole)}, counted from 0")
+        wanted = slice(wanted, wanted + 1 or None)
+    part = whole[wanted]
+    return Frames(part, name, whole.sources) if isinstance(part, list) else part
+
+
+def _of_split(found: Frames | StoredFrames, name: str, split: str | None) -> Frames | StoredFrames:
+    """Those frames whose info["split"] is this word."""
+    from workbench.stored import StoredFrames
+    from workbench.structures import Frames
+
     if split is None:
         return found
-    left = [frame for frame in found if str(frame.info.get("split")) == split]
+    given = found.splits if isinstance(found, StoredFrames) else [frame.info.get("split") for frame in found]
+    words = list(map(str, given))
+    left = [i for i, word in enumerate(words) if word == split]
     if not left:
-        words = sorted({str(frame.info.get("split")) for frame in found})
-        raise ValueError(f'no frame of {name} has info["split"] = {split}; there are {words}')
-    return Frames(left, f"{name}, {split}", found.sources)
+        raise ValueError(f'no frame of {name} has info["split"] = {split}; there are {sorted(set(words))}')
+    if isinstance(found, StoredFrames):
+        return found.part(left)
+    return Frames([found[i] for i in left], f"{name}, {split}", found.sources)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

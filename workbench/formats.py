@@ -8,6 +8,8 @@ Extended XYZ, whatever else ASE reads, and two of plain arrays, with the same na
 - HDF5 whose groups, at any depth, or whose root hold such arrays, one group per molecule (SPICE, ANI); the attribute
   `units` of an array counts, and `info["group"]` says which group a frame is from.
 
+Stored frames (`workbench.stored`) are read whole where they are asked for as a file.
+
 Nothing here unpickles or executes what a file holds. Every failure is a ValueError that names the file and the place.
 """
 
@@ -22,7 +24,8 @@ import subprocess
 import sys
 import xml.sax
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ from ase.io.formats import filetype, get_ioformat, string2index
 
 from workbench.checks import LABELS, near_names
 from workbench.extxyz import blocks, structure
+from workbench.stored import is_stored, open_frames
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +90,7 @@ def kind_of(path: Path) -> str:
         )
     known = {".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5", ".xyz": "extxyz", ".extxyz": "extxyz"}
     if suffix in known:
-        return known[suffix]
+        return "stored" if is_stored(path) else known[suffix]
     try:
         kind = get_ioformat(filetype(str(path))).name
     except Exception as error:
@@ -99,7 +103,7 @@ def kind_of(path: Path) -> str:
 def raw_frames(path: Path, kind: str, index: Any, given: Key) -> tuple[list[ase.Atoms], dict[str, str]]:
     """Structures as the file has them, and the units it declares by key. Every failure is a ValueError."""
     declared: dict[str, str] = {}
-    try:
+    with named(path, kind):
         wanted: Any = string2index(index) if isinstance(index, str) else index
         if (
             kind == "extxyz"
@@ -110,19 +114,33 @@ def raw_frames(path: Path, kind: str, index: Any, given: Key) -> tuple[list[ase.
             ], declared
         raw = list(each_frame(path, kind, given, declared))
         return [raw[i] for i in _indices(len(raw), wanted)], declared
+
+
+@contextmanager
+def named(path: Path, kind: str) -> Iterator[None]:
+    """Whatever a reader meets in a damaged file is a ValueError that begins with the file's name."""
+    try:
+        yield
     except ValueError as error:
         if str(error).startswith(path.name):
             raise
         raise ValueError(f"{path.name}: damaged, or not {kind}: {_reason(error)}") from error
-    except Exception as error:  # whatever a reader meets in a damaged file
+    except Exception as error:
         raise ValueError(f"{path.name}: damaged, or not {kind}: {_reason(error)}") from error
 
 
-def each_frame(path: Path, kind: str, given: Key, declared: dict[str, str]) -> Iterator[ase.Atoms]:
-    """Structures one after the other, as the file has them; the units it declares are added to `declared`."""
+def each_frame(
+    path: Path, kind: str, given: Key, declared: dict[str, str], share: Callable[[float], None] | None = None
+) -> Iterator[ase.Atoms]:
+    """Structures one after the other, as the file has them; the units it declares are added to `declared`.
+
+    share   is told how much of the file was read, where that can be known
+    """
     if kind == "extxyz":
-        for number, block in enumerate(blocks(_lines(path), path.name)):
+        for number, block in enumerate(blocks(_lines(path, share), path.name)):
             yield structure(block, f"{path.name}, frame {number}")
+    elif kind == "stored":
+        yield from open_frames(path)
     elif kind == "npz":
         yield from _read_npz(path, given, declared)
     elif kind == "hdf5":
@@ -148,7 +166,8 @@ def _read_by_ase(path: Path, kind: str) -> Iterator[ase.Atoms]:
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"it does not know {error}"
-    return str(error) or type(error).__name__
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) < 300 else f"{said[:300]} ..."  # some repeat half of the file
 
 
 def _indices(n_frames: int, wanted: int | slice) -> range:
@@ -161,14 +180,16 @@ def _indices(n_frames: int, wanted: int | slice) -> range:
     return range(wanted % n_frames, wanted % n_frames + 1)
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path, share: Callable[[float], None] | None = None) -> Iterator[str]:
     """The lines of a file that may be compressed, one after the other."""
-    opened: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(path.suffix.lower(), open)
-    number = 0
+    opened: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(path.suffix.lower())
+    number, size = 0, path.stat().st_size
     try:
-        with opened(path, "rb") as file:
-            for line in file:
+        with path.open("rb") as packed:
+            for line in opened(packed) if opened else packed:
                 number += 1
+                if share and number % 1000 == 0:
+                    share(packed.tell() / size)
                 yield line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise ValueError(
@@ -337,11 +358,14 @@ def _sorted_arrays(
     chosen = {q: (key_of(q, list(block), given.get(q))[0] or "").lstrip("-") for q in QUANTITIES}
     of_atoms = {chosen[q] for q in PER_ATOM}
     of_frames = {chosen[q] for q in QUANTITIES if q not in PER_ATOM}
+    of_labels = {chosen[q] for q in LABELS}
     per_frame, per_atom = {}, {}
     for key, value in block.items():
         array = np.asarray(value)
         if n_frames == 1 and (array.shape[:1] != (1,)):
             array = array[None]
+        if key in of_labels and array.ndim == 0:
+            raise ValueError(f"{place}: {key} is one number for {n_frames} frames; expected one for each")
         if array.ndim == 0 or (array.size == 1 and array.dtype.kind in "OSU"):
             per_frame[key] = np.broadcast_to(array.ravel(), n_frames)
         elif array.shape[:2] == (n_frames, n_atoms) and (key in of_atoms or key not in of_frames):

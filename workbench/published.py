@@ -10,6 +10,17 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Result:
+    """What somebody's model reached on a set, as its source states it."""
+
+    model: str
+    quantity: str  # such as "energy RMSE"
+    value: float
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Published:
     """One file of a published data set.
 
@@ -21,6 +32,10 @@ class Published:
     size        bytes, where known exactly
     suffix      of the file, where its address has none
     by_hand     why no program can fetch it; "" where one can
+    units       of its numbers, as `structures.read` takes them; "" where the file says them, or has eV and Å
+    archive     the set whose file, an archive, this one is in; "" where it has a file of its own
+    member      its name in that archive
+    results     what the literature reached on it
     """
 
     name: str
@@ -33,11 +48,15 @@ class Published:
     size: int | None = None
     suffix: str = ""
     by_hand: str = ""
+    units: str = ""
+    archive: str = ""
+    member: str = ""
+    results: tuple[Result, ...] = ()
 
     @property
     def file_name(self) -> str:
         """Name of the file on disk: that of the set, since many are called train.xyz."""
-        last = self.url.partition("?")[0].removesuffix("/content")
+        last = self.member or self.url.partition("?")[0].removesuffix("/content")
         found = re.search(r"(\.tar)?\.[A-Za-z]\w*$", last.rsplit("/", 1)[-1])
         return self.name + (self.suffix or (found.group() if found else ""))
 
@@ -238,7 +257,8 @@ _OTHERS = (
         "git-blob-sha1:6792c4658498c07f47c881a011ac82b2f26109fc",
         "not stated",
         "Cheng et al., PNAS 116, 1110 (2019), 10.1073/pnas.1815117116",
-        'bohr and Hartree, although extended XYZ: read it with units="Ha, Bohr"',
+        "bohr and Hartree, although extended XYZ",
+        units="Ha, Bohr",
     ),
     Published(
         "water_rpbe_train",
@@ -350,4 +370,29 @@ _OTHERS = (
     ),
 )
 
-PUBLISHED = {entry.name: entry for entry in (*_charged_4g(), *_bio_dimers(), *_3bpa(), *_OTHERS)}
+
+def _rmd17() -> tuple[Published, ...]:
+    """The molecules of the revised MD17, which come in one archive."""
+    molecules = (
+        *("aspirin", "azobenzene", "benzene", "ethanol", "malonaldehyde", "naphthalene", "paracetamol"),
+        *("salicylic", "toluene", "uracil"),
+    )
+    whole = next(entry for entry in _OTHERS if entry.name == "rmd17")
+    return tuple(
+        Published(
+            f"rmd17_{molecule}",
+            f"Revised MD17, {molecule}",
+            whole.url,
+            whole.checksum,
+            whole.licence,
+            whole.citation,
+            "100,000 frames in no order; its authors ask to train on 1000 frames at most",
+            units="kcal/mol, Å",
+            archive="rmd17",
+            member=f"rmd17_{molecule}.npz",
+        )
+        for molecule in molecules
+    )
+
+
+PUBLISHED = {entry.name: entry for entry in (*_charged_4g(), *_bio_dimers(), *_3bpa(), *_OTHERS, *_rmd17())}

@@ -28,6 +28,7 @@ import torch
 from workbench import checkpoint, structures
 from workbench.metrics import read_rows
 from workbench.models import Potential
+from workbench.stored import StoredFrames
 from workbench.stream import Stream
 
 CHOICES = {
@@ -358,7 +359,12 @@ class Run:
 
 
 def fingerprint(frames: Sequence[ase.Atoms]) -> dict[str, Any]:
-    """What tells one data set from another: SHA-256 over atoms, cells and labels, in order; and what is in it."""
+    """What tells one data set from another: SHA-256 over atoms, cells and labels, in order; and what is in it.
+
+    That of stored frames was taken when they were stored, and is not that of the same frames in memory.
+    """
+    if isinstance(frames, StoredFrames):
+        return frames.fingerprint()
     digest = hashlib.sha256()
     for frame in frames:
         labels = structures.labels(frame)

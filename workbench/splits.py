@@ -13,18 +13,20 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from workbench.checks import labels
+from workbench.stored import StoredFrames
 
 _log = logging.getLogger(__name__)
 
+_ROWS = 50_000  # frames whose compositions are held at once
 Group = str | Callable[[ase.Atoms], Hashable] | Sequence[Hashable]
 
 
 class Split(NamedTuple):
-    """Frames by purpose; unpacks as `train, validation, test = split(frames)`."""
+    """Frames by purpose; unpacks as `train, validation, test = split(frames)`. Parts of stored frames stay on disk."""
 
-    train: list[ase.Atoms]
-    validation: list[ase.Atoms]
-    test: list[ase.Atoms]
+    train: Sequence[ase.Atoms]
+    validation: Sequence[ase.Atoms]
+    test: Sequence[ase.Atoms]
 
 
 def split(
@@ -62,7 +64,7 @@ def split(
                 f"{len(members)} groups are too few for test={wanted['test']}, validation={wanted['validation']} "
                 f"and train={wanted['train']} frames: {name} got {len(parts[name])}. Use finer groups or smaller parts"
             )
-    return Split(*([frames[i] for i in sorted(parts[name])] for name in ("train", "validation", "test")))
+    return Split(*(_part(frames, sorted(parts[name])) for name in ("train", "validation", "test")))
 
 
 def given_split(
@@ -81,9 +83,9 @@ def given_split(
     """
     names = [str(value) for value in _groups(frames, key)]
     parts = Split(
-        *([f for f, n in zip(frames, names, strict=True) if n in p] for p in (train, validation, test))
+        *(_part(frames, [i for i, n in enumerate(names) if n in p]) for p in (train, validation, test))
     )
-    if not parts.train:
+    if not len(parts.train):
         raise ValueError(
             f"no frame has info[{key!r}] in {tuple(train)}; the values are {dict(Counter(names))}. "
             f"Name those that mean training: given_split(frames, train=[...])"
@@ -119,8 +121,15 @@ def _sizes(n_frames: int, train: float | None, validation: float, test: float) -
     return {"train": left, **sizes}
 
 
+def _part(frames: Sequence[ase.Atoms], indices: Sequence[int]) -> Sequence[ase.Atoms]:
+    """Some of the frames; of stored ones none is read."""
+    return frames.part(indices) if isinstance(frames, StoredFrames) else [frames[i] for i in indices]
+
+
 def _groups(frames: Sequence[ase.Atoms], group: Group) -> list[Hashable]:
     """The group of every frame."""
+    if isinstance(frames, StoredFrames) and group == "split" and all(frames.splits):
+        return list(frames.splits)
     if isinstance(group, str):
         lacking = [i for i, atoms in enumerate(frames) if group not in atoms.info]
         if lacking:
@@ -134,6 +143,15 @@ def _groups(frames: Sequence[ase.Atoms], group: Group) -> list[Hashable]:
     if len(values) != len(frames):
         raise ValueError(f"group has {len(values)} values for {len(frames)} frames; give one for each")
     return values
+
+
+def _energies_and_atoms(frames: Sequence[ase.Atoms]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Energies (n_frames,) with NaN for none, sizes (n_frames,) and all atomic numbers (n_atoms,)."""
+    if isinstance(frames, StoredFrames):
+        return frames.energies, frames.sizes, frames.numbers
+    energies = [float(labels(atoms).get("energy", np.nan)) for atoms in frames]
+    sizes = np.array([len(atoms) for atoms in frames])
+    return np.array(energies), sizes, np.concatenate([atoms.numbers for atoms in frames])
 
 
 @dataclass(frozen=True)
@@ -162,22 +180,33 @@ class Baseline:
         the one whose energies are closest to the mean energy per atom. Raises ValueError for a frame without a
         finite energy.
         """
-        if not frames:
+        if not len(frames):
             raise ValueError("no frame to fit a baseline to; give at least one with an energy")
-        energies = [labels(atoms).get("energy") for atoms in frames]
-        lacking = [i for i, e in enumerate(energies) if e is None or not np.isfinite(e) or not len(frames[i])]
-        if lacking:
+        energies, sizes, numbers = _energies_and_atoms(frames)
+        lacking = np.flatnonzero(~np.isfinite(energies) | (sizes == 0))
+        if len(lacking):
             raise ValueError(
                 f"{len(lacking)} of {len(frames)} frames have no finite energy (first: frame {lacking[0]}); "
                 "label them or take them out"
             )
-        numbers = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
-        shares = np.array([(atoms.numbers[:, None] == numbers).mean(axis=0) for atoms in frames])
-        per_atom = np.array([float(e) / len(atoms) for e, atoms in zip(energies, frames, strict=True)])  # type: ignore[arg-type]
+        elements = np.unique(numbers)
+        per_atom = energies / sizes
         mean = per_atom.mean()
+        triangle = np.zeros((0, len(elements) + 1))
+        ends = np.cumsum(sizes)
+        for start in range(0, len(frames), _ROWS):
+            size = sizes[start : start + _ROWS]
+            there = numbers[ends[start] - size[0] : ends[start + len(size) - 1]]
+            frame = np.repeat(np.arange(len(size)), size)
+            counts = [np.bincount(frame[there == z], minlength=len(size)) for z in elements]
+            rows = np.column_stack([*(c / size for c in counts), per_atom[start : start + len(size)] - mean])
+            # The triangle of a QR decomposition has the same least squares as all the rows so far.
+            triangle = (
+                rows if len(frames) <= _ROWS else np.asarray(np.linalg.qr(np.vstack([triangle, rows]), "r"))
+            )
         # Proportions are ratios of small integers: singular values are zero to rounding, or well above.
-        shifts = np.linalg.lstsq(shares, per_atom - mean, rcond=1e-10)[0]
-        return cls({chemical_symbols[z]: float(mean + s) for z, s in zip(numbers, shifts, strict=True)})
+        shifts = np.linalg.lstsq(triangle[:, :-1], triangle[:, -1], rcond=1e-10)[0]
+        return cls({chemical_symbols[z]: float(mean + s) for z, s in zip(elements, shifts, strict=True)})
 
     @property
     def elements(self) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ import gzip
 import logging
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from workbench.checks import LABELS, Finding, check, labels, near_names
 from workbench.extxyz import text_of
-from workbench.formats import PER_ATOM, QUANTITIES, key_of, kind_of, raw_frames
+from workbench.formats import PER_ATOM, QUANTITIES, each_frame, key_of, kind_of, named, raw_frames
 
 __all__ = ["Finding", "Frames", "Source", "check", "labels", "read", "write"]
 
 _log = logging.getLogger(__name__)
 
+_LARGE = 1e9  # bytes of a file, from which on `read` says how not to read it whole
 # Formats that hold whatever was written into them, in its writer's units. All others ASE converts itself.
 _STORES = ("extxyz", "npz", "hdf5", "db", "json", "traj")
 _ENERGY = {
@@ -108,25 +110,87 @@ def read(
         "energy": energy, "forces": forces, "stress": stress, "charges": charges, "dipole": dipole,
         "charge": charge, "spin": spin,
     }  # fmt: skip
-    asked = None if units is None else _factors(units, "units")
-    kind = kind_of(path)
-    if asked is not None and kind not in _STORES:
-        raise ValueError(
-            f"{path.name}: ASE converts {kind} files to eV and Å itself; leave out units={units!r}"
-        )
+    kind, asked = _kind_and_units(path, units)
+    if path.stat().st_size > _LARGE:
+        _log.warning(
+            "%s has %.1f GB, and its structures take more in memory; `workbench data convert %s NAME.h5` makes a file "
+            "that is read as it is needed", path.name, path.stat().st_size / 1e9, path.name,
+        )  # fmt: skip
     raw, declared = raw_frames(path, kind, index, given)
     name = path.name if index in (":", slice(None)) else f"{path.name}[{index}]"
     if not raw:
         raise ValueError(f"{name}: no structure in it; is it the right file and index?")
     sources = tuple(s for quantity in QUANTITIES if (s := _source(raw, quantity, given[quantity], name)))
-    factors = asked or _declared_factors(declared, sources, path.name)
-    for number, atoms in enumerate(raw):
-        _settle(atoms, sources, factors, f"{name}, frame {number}")
-    frames = Frames(raw, name, sources)
-    frames.findings = check(frames, needed=())
+    frames = _labelled(raw, sources, asked or _declared_factors(declared, sources, path.name), name, 0)
     _log.info("%d structures of %s: %s", len(frames), name, "; ".join(map(str, sources)) or "no labels")
     for finding in frames.findings:
         _log.warning("%s", finding)
+    return frames
+
+
+def read_in_parts(
+    path: str | Path,
+    size: int = 1000,
+    *,
+    units: str | None = None,
+    share: Callable[[float], None] | None = None,
+    **keys: str,
+) -> Iterator[Frames]:
+    """The frames of a file, `size` of them at a time, each part as `read` would give it.
+
+    keys, units   as in `read`; what one part is read from, all the others are
+    share         is told how much of the file was read, where that can be known
+
+    Raises as `read` does, and where later frames have a label under another name than those before.
+    """
+    path = Path(path)
+    given = {quantity: keys.get(quantity) for quantity in QUANTITIES}
+    kind, asked = _kind_and_units(path, units)
+    declared: dict[str, str] = {}
+    before: dict[str, str] = {}
+    number = 0
+    stream = each_frame(path, kind, given, declared, share)
+    while True:
+        with named(path, kind):
+            raw = list(islice(stream, size))
+        if not raw:
+            break
+        place = f"{path.name}, frames {number} to {number + len(raw) - 1}"
+        sources = tuple(s for quantity in QUANTITIES if (s := _source(raw, quantity, given[quantity], place)))
+        for source in sources:
+            if before.setdefault(source.quantity, source.key) != source.key:
+                raise ValueError(
+                    f"{place}: {source.quantity} under {source.key!r}, and under {before[source.quantity]!r} in those "
+                    f"before; say which one is meant: {source.quantity}={source.key!r}"
+                )
+        yield _labelled(
+            raw, sources, asked or _declared_factors(declared, sources, path.name), path.name, number
+        )
+        number += len(raw)
+    if not number:
+        raise ValueError(f"{path.name}: no structure in it; is it the right file?")
+
+
+def _kind_and_units(path: Path, units: str | None) -> tuple[str, dict[str, float] | None]:
+    """The format of a file, and the factors that the user's units mean."""
+    factors = None if units is None else _factors(units, "units")
+    kind = kind_of(path)
+    if factors is not None and kind not in _STORES:
+        raise ValueError(
+            f"{path.name}: ASE converts {kind} files to eV and Å itself; leave out units={units!r}"
+        )
+    return kind, factors
+
+
+def _labelled(
+    raw: list[ase.Atoms], sources: tuple[Source, ...], factors: Mapping[str, float], name: str, first: int
+) -> Frames:
+    """Structures in the form that `read` promises, checked; the first of them is frame `first` of the file."""
+    for number, atoms in enumerate(raw, first):
+        _settle(atoms, sources, factors, f"{name}, frame {number}")
+    frames = Frames(raw, name, sources)
+    found = check(frames, needed=())
+    frames.findings = tuple(replace(f, frames=tuple(i + first for i in f.frames)) for f in found)
     return frames
 
 
@@ -232,6 +296,8 @@ def _settle(atoms: ase.Atoms, sources: Sequence[Source], factors: Mapping[str, f
         atoms.info.pop(word, None)  # another key was asked for
         if word in found:
             number = float(found.pop(word))
+            if 1e6 < abs(number) < np.inf:  # what is not finite the checks find
+                raise ValueError(f"{place}: the {word} is {number:g}, which no structure has")
             atoms.info[word] = int(number) if number.is_integer() else number
     for label, value in found.items():
         virial = label == "stress" and "virial" in _key(sources, "stress").lower()

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import ase
 import lightning.pytorch as lightning
+import numpy as np
 import torch
 from ase.data import atomic_numbers
 from lightning.fabric.plugins import environments
@@ -23,7 +24,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from workbench.dataset import Batch, Batches, GraphDataset, check_pair, for_lightning
+from workbench.dataset import Batch, Batches, GraphDataset, ahead, check_pair, for_lightning
 from workbench.jobs import Control
 from workbench.losses import errors, loss, mean_loss, residuals, sums
 from workbench.metrics import Report, memory_GB
@@ -60,17 +61,18 @@ def fit(
     control: Control | None = None,
     resume: bool = False,
     progress: bool = True,
+    workers: int = 0,
 ) -> Run:
     """Train `model` on labelled frames; afterwards it holds the weights with the lowest validation loss.
 
-    train, validation   frames whose ASE calculator holds the labels; the model's baseline and its known elements
-                        come from `train`
+    train, validation   labelled frames, in memory or on disk; baseline and known elements come from `train`
     config              how to train
     folder              of the run; everything is kept there while it goes on
     stream              gets a row at every step and every validation (names and units as in metrics.csv)
     control             pause and stop, from another thread; Ctrl-C stops too, after the current step
     resume              continue the run in `folder` from its last saved state, to the digit; begin it if none is there
     progress            one line with the errors and the time left
+    workers             processes that prepare batches ahead, for frames on disk; no number depends on it
 
     Two stages, where the model can give forces directly: first those, which are cheap to train, then a model of the
     same weights whose forces are the gradient of its energy. The second gets a smaller learning rate.
@@ -80,8 +82,7 @@ def fit(
     >>> model = build_from(first.folder / "best.safetensors", direct_forces=False)    # doctest: +SKIP
     >>> fit(model, train, validation, gentler, folder="runs/conservative")    # doctest: +SKIP
 
-    Works unchanged under torchrun and srun: every process takes its share of each batch. Run it in the background
-    with `jobs.start(fit, model, train, validation, config, folder=...)`.
+    Works unchanged under torchrun and srun: each process takes its share. `jobs.start(fit, ...)`: in the background.
 
     Raises, before anything is written: ValueError for frames without the wanted labels, that the model cannot treat,
     or that are not those of the run to resume; FileExistsError when `folder` holds a run and resume is False. Later:
@@ -101,7 +102,7 @@ def fit(
     run = Run.begin(folder, model, config, data, resume) if rank == 0 else Run(Path(folder))
     state = run.state() if resume else None
     device = model.device
-    _set_baseline(model, train, config)
+    _set_baseline(model, training, config)
     model.to(getattr(torch, config.precision)).train()
     fitting = _Fitting(model, batches, held_out_batches, run, config, control or Control())
     if state is not None:
@@ -109,27 +110,26 @@ def fit(
     if fitting.ended:
         fitting.conclude()
     else:
-        atoms_per_step = config.batch_size * sum(map(len, train)) / len(train)
+        atoms_per_step = config.batch_size * float(training.sizes.mean())
         with signals_stop(fitting.control), _quiet(), threads_for(atoms_per_step):
             trainer = _trainer(config, environment, devices, nodes)
             if rank == 0:
                 path, stream = run.folder / "metrics.csv", Stream() if stream is None else stream
-                fitting.report = Report(
-                    path, config.weights, fitting.at.step, fitting.n_steps, stream, progress
-                )
-            fitting.go(trainer)
+                at = fitting.at.step
+                fitting.report = Report(path, config.weights, at, fitting.n_steps, stream, progress)
+            fitting.go(trainer, workers)
     model.to(device).load_state_dict(run.model("best").state_dict())
     model.eval()
     return run
 
 
-def _set_baseline(model: Potential, train: Sequence[ase.Atoms], config: TrainingConfig) -> None:
+def _set_baseline(model: Potential, train: GraphDataset, config: TrainingConfig) -> None:
     """Write into the model the elements that `train` has and their energies that fit it best."""
     model.known.zero_()
-    model.known[sorted({int(z) for frame in train for z in frame.numbers})] = True
+    model.known[np.unique(train.numbers).tolist()] = True
     model.baseline.zero_()
     if "energy" in config.weights:
-        for symbol, energy in Baseline.fit(train).energies.items():
+        for symbol, energy in Baseline.fit(train.frames).energies.items():
             model.baseline[atomic_numbers[symbol]] = energy
 
 
@@ -162,14 +162,14 @@ class _Fitting(lightning.LightningModule):
         self.at, self.ended = Standing(), ""
         self._optimizer_state: dict[str, Any] | None = None
 
-    def go(self, trainer: lightning.Trainer) -> None:
+    def go(self, trainer: lightning.Trainer, workers: int) -> None:
         """Train to the end, whichever it is, and write down how it was."""
         self._began = (self.at.step, self.at.seconds)
         self._mark = self._saved_at = time.monotonic()
         self.batches.start, self.batches.stop = self.at.step, self.n_steps
         reason = ""
         try:
-            trainer.fit(self, for_lightning(self.batches))
+            trainer.fit(self, for_lightning(ahead(self.batches, workers)))
         except Diverged as error:
             self.ended, reason = "diverged", str(error)
             raise
