@@ -153,7 +153,7 @@ def test_clicks_and_keys_select_atoms_in_linked_views(open_notebook):
         "no halo is to be seen"
     )
     notebook.page.mouse.move(5, 5)
-    notebook.page.locator("canvas").last.focus()
+    notebook.page.get_by_role("application").last.focus()
     for key, selected in (("n", [1]), ("n", [0]), ("Escape", [])):
         notebook.page.keyboard.press(key)
         notebook.wait_until(f"list(other.selected) == {selected}")
