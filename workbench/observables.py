@@ -92,9 +92,9 @@ def diffusion(frames: Sequence[ase.Atoms], index: ArrayLike | None = None) -> Me
     index    the atoms to count, e.g. all oxygens; None counts all
 
     The trajectory is cut into 8 pieces; of each, a line is fitted to the mean squared displacement from a tenth to
-    half of its length; the interval comes from the spread of the eight (Student's t). A piece must be longer than the atoms
-    rattle in place. In a periodic box the coefficient is too small, by k_B T 2.837 / (6 pi viscosity L) (Yeh and
-    Hummer, J. Phys. Chem. B 108, 15873 (2004)).
+    half of its length; the interval comes from the spread of the eight (Student's t). A piece must be longer than the
+    atoms rattle in place. In a periodic box the coefficient is too small, by k_B T 2.837 / (6 pi viscosity L) (Yeh
+    and Hummer, J. Phys. Chem. B 108, 15873 (2004)).
 
     Raises ValueError for fewer than 160 frames, or as `msd` does.
     """
