@@ -67,7 +67,7 @@ class Vectors:
         )
         text = f"{self.label}, longest {self.longest:.3g} {self.unit}".rstrip()
         if self.longest > 0:
-            text += f" = {self.scale * self.longest:.2g} Å"
+            text += f", drawn {self.scale * self.longest:.2g} Å long"
         return _entry(shape, text)
 
     def words(self) -> str:
