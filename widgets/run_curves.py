@@ -160,9 +160,9 @@ class RunCurves(Panel):
             if run is None:
                 return
             run.unsubscribe()
-            with self._figure.batch_update():
-                for index, _ in self._traces[run.slot]:
-                    trace = self._figure.data[index]
+            for index, _ in self._traces[run.slot]:
+                trace = self._figure.data[index]
+                with self._figure.batch_update():
                     trace.x = trace.y = np.empty(0)
                     trace.showlegend = False
         self._words.value = in_words(self.describe())
@@ -227,11 +227,10 @@ class RunCurves(Panel):
         with self._lock:
             for run in self._runs.values():
                 run.read(self._names, self._x)
-            with self._figure.batch_update():
-                for name, run in self._runs.items():
-                    if run.drawn != run.seen:
-                        self._draw_run(name, run)
-                        run.drawn = run.seen
+            for name, run in self._runs.items():
+                if run.drawn != run.seen:
+                    self._draw_run(name, run)
+                    run.drawn = run.seen
         self._words.value = in_words(self.describe())
 
     def _draw_run(self, name: str, run: _Followed) -> None:
@@ -240,9 +239,12 @@ class RunCurves(Panel):
             trace = self._figure.data[index]
             x, y = self._curve(run, column)
             kept = thinned(y, self.POINTS)
-            trace.x, trace.y = x[kept], y[kept]
-            trace.name = name
-            trace.showlegend = index == legend
+            # Trace by trace: of several that are sent together, the browser forgets what stays as it is in one and
+            # changes in another, and lacks it when it draws the plot anew.
+            with self._figure.batch_update():
+                trace.x, trace.y = x[kept], y[kept]
+                trace.name = name
+                trace.showlegend = index == legend
 
     def _curve(self, run: _Followed, column: str) -> tuple[np.ndarray, np.ndarray]:
         paired = {pane.step for pane in self._panes if pane.validation}
