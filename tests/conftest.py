@@ -1,4 +1,5 @@
-"""A model of your own against the contract: `pytest tests/test_models.py --model mine.py`."""
+"""A model of your own against the contract: `pytest tests/test_models.py --model mine.py`. Every notebook, read in a
+browser: `pytest tests/browser/test_notebooks_in_browser.py --every-notebook`."""
 
 from __future__ import annotations
 
@@ -16,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--model",
         type=Path,
         help="a Python file that defines a Potential: the contract is checked for it, and for no other model",
+    )
+    parser.addoption(
+        "--every-notebook", action="store_true", help="read all of them in a browser, not the tour alone"
     )
 
 

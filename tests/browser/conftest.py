@@ -271,7 +271,8 @@ def open_notebook(lab: Lab, browser: Any, request: pytest.FixtureRequest) -> Ite
         else:
             book = nbformat.read(file, as_version=4)
         # A new name each time: Lab keeps the kernel of a name it knows.
-        path = lab.notebooks / f"{request.node.name[:40]}-{secrets.token_hex(3)}.ipynb"
+        name = request.node.name[:40].replace("[", "-").replace("]", "")  # Lab finds no path with brackets
+        path = lab.notebooks / f"{name}-{secrets.token_hex(3)}.ipynb"
         nbformat.write(book, path)
         page = browser.new_page(viewport={"width": width, "height": height})
         pages.append(page)

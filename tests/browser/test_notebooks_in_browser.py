@@ -1,65 +1,97 @@
-"""Notebooks as their readers meet them: opened, run from top to bottom, looked at."""
+"""Notebooks as their readers meet them: opened, run from top to bottom, looked at, and their exercises answered.
+
+Every run of the tests reads the tour, which shows most panels; `--every-notebook` reads them all, section by section.
+"""
+
+from __future__ import annotations
 
 from pathlib import Path
 
+import nbformat
+import pytest
+
+from workbench.exercises import answered, read_solutions
+
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
-# What the reader sees of each section, by its heading.
-TOUR = {
-    "tour-data": "1 · Look at the data",
-    "tour-training": "3 · Train it",
-    "tour-parity": "4 · Does it know structures",
-    "tour-charges": "5 · See the charges",
-    "tour-dynamics": "6 · Let it move",
-    "tour-long-range": "7 · What no cutoff reaches",
-}
-ALLSCAIP = {
-    "allscaip-stages": "2 · Two stages",
-    "allscaip-attention": "3 · Look at the attention",
-    "allscaip-explanation": "4 · Is attention an explanation",
-    "allscaip-far": "6 · A hundred ångströms away",
-}
 
-MLANET = {
-    "mlanet-dynamics": "3 · Let both run",
-    "mlanet-paths": "4 · What each path attends to",
-    "mlanet-layers": "6 · Peel off a layer",
-}
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "path" in metafunc.fixturenames:
+        paths = sorted(NOTEBOOKS.glob("*.ipynb"))
+        if not metafunc.config.getoption("--every-notebook"):
+            paths = paths[:1]
+        metafunc.parametrize("path", paths, ids=lambda path: path.stem)
 
 
-def look_at(notebook, sections):
-    """A picture of every section; every one of them is there."""
-    for name, heading in sections.items():
-        notebook.page.locator("h2", has_text=heading).evaluate(
-            "element => element.scrollIntoView({block: 'start'})"
-        )
+def sections(path):
+    """The headings of a notebook."""
+    prose = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    lines = [line for source in prose for line in source.splitlines()]
+    return [line.removeprefix("## ") for line in lines if line.startswith("## ")]
+
+
+def look_at(notebook, path):
+    """Pictures of every section, a page at a time where it is long."""
+    headings = notebook.page.locator(".jp-Notebook h2")
+    for number, heading in enumerate(sections(path)):
+        place = headings.filter(has_text=heading)
+        place.evaluate("element => element.scrollIntoView({block: 'start'})")
         notebook.page.wait_for_timeout(2500)
-        notebook.screenshot(name)
-    assert notebook.pixels("canvas").std() > 5, "the 3D view is blank"
+        for part in "abc":
+            notebook.screenshot(f"{path.stem}-{number}{part}")
+            scrolled = notebook.page.evaluate(
+                """next => {
+                    const page = document.querySelector('.jp-WindowedPanel-outer') || document.scrollingElement;
+                    const before = page.scrollTop;
+                    const titles = [...document.querySelectorAll('.jp-Notebook h2')];
+                    const below = titles.findIndex(h => h.getBoundingClientRect().top > 200);
+                    if (below >= 0 && titles[below].getBoundingClientRect().top < window.innerHeight) return false;
+                    page.scrollBy(0, 0.85 * window.innerHeight);
+                    return page.scrollTop > before;
+                }"""
+            )
+            if not scrolled:
+                break
+            notebook.page.wait_for_timeout(1500)
 
 
-def test_the_tour_runs_and_shows_itself(open_notebook):
-    notebook = open_notebook(file=NOTEBOOKS / "00_tour.ipynb", height=1250)
-    assert notebook.ask("run.outcome.state") == "finished"
-    assert notebook.ask("dynamics.state") == "finished"
-    look_at(notebook, TOUR)
-    page = notebook.page
-    page.locator(".js-plotly-plot").last.evaluate("element => element.scrollIntoView({block: 'center'})")
-    page.wait_for_timeout(1000)
-    notebook.screenshot("tour-tail")
+def exercise_cells(path):
+    """Number of the exercise -> the source of its cell."""
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if "nbmake" in cell.metadata]
+    return {number: cell.source for number, cell in enumerate(code, 1)}
+
+
+def put(notebook, source, edited):
+    """Put another text into the cell with this one, as a reader would, and run it."""
+    notebook.page.evaluate(
+        """async ([source, edited]) => {
+            const book = window.jupyterapp.shell.currentWidget.content;
+            const place = book.widgets.findIndex(cell => cell.model.sharedModel.getSource() === source);
+            book.activeCellIndex = place;
+            book.widgets[place].model.sharedModel.setSource(edited);
+            await window.jupyterapp.commands.execute('notebook:run-cell');
+        }""",
+        [source, edited],
+    )
+
+
+def test_a_notebook_runs_and_shows_itself(open_notebook, path):
+    notebook = open_notebook(file=path, height=1250)
+    look_at(notebook, path)
+    if notebook.page.locator("canvas").count():
+        assert notebook.pixels("canvas").std() > 5, "the 3D view is blank"
+    cells, solutions = exercise_cells(path), read_solutions(NOTEBOOKS / "solutions" / f"{path.stem}.md")
+    verdicts = notebook.page.locator(".jp-OutputArea b")
+    assert verdicts.filter(has_text="Not answered yet.").count() == len(cells)
+    for number, source in cells.items():
+        solution, mistake, *_ = solutions[number]
+        wrong = answered(source, mistake)
+        put(notebook, source, wrong)
+        verdicts.filter(has_text="Not yet.").wait_for()
+        put(notebook, wrong, answered(source, solution))
+        verdicts.filter(has_text="Right.").nth(number - 1).wait_for()
+    notebook.screenshot(f"{path.stem}-answered")
+    assert verdicts.filter(has_text="Not yet.").count() == 0
     # Re-running a cell replaces what it made before, and the kernel is free again.
     assert notebook.seconds_to_answer() < 0.5
-    assert not notebook.complaints
-
-
-def test_allscaip_shows_what_it_attends_to(open_notebook):
-    notebook = open_notebook(file=NOTEBOOKS / "04_allscaip.ipynb", height=1400)
-    assert notebook.ask("second.outcome.state") == "finished"
-    look_at(notebook, ALLSCAIP)
-    assert not notebook.complaints
-
-
-def test_mlanet_parts_layers(open_notebook):
-    notebook = open_notebook(file=NOTEBOOKS / "05_mlanet.ipynb", height=1400)
-    look_at(notebook, MLANET)
     assert not notebook.complaints
