@@ -224,10 +224,7 @@ class Training:
 
     def _describe(self, model: Potential, config: TrainingConfig) -> None:
         self.facts = f"{model.name} with {model.n_parameters:,} parameters; {self._how}."
-        self.settings = {
-            **self._settings(model.name, asdict(model.config), config),
-            "parameters": model.n_parameters,
-        }
+        self.settings = self._settings(model.name, asdict(model.config), config)
 
     def _settings(self, model: str, settings: Mapping[str, Any], config: TrainingConfig) -> dict[str, Any]:
         data: dict[str, Any] = {
