@@ -102,6 +102,6 @@ def _verdict(n: float, low: float, high: float) -> str:
         )
     if n > 8:
         return "falls faster than any power law of two molecules"
-    if n < 0.8:
+    if n < 1:
         return "falls more slowly than two charges do"
     return f"between the whole exponents {int(np.floor(n))} and {int(np.ceil(n))}: none of them alone"
