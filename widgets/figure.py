@@ -1,7 +1,8 @@
 """plotly's live figure, made fit to come back when the page is reloaded.
 
-A FigureWidget carries 5 MB of JavaScript in its state, and a browser gives every widget two seconds to start: a page
-with six of them does not come back. So the JavaScript is sent once, by a widget of its own. And what a FigureWidget
+A FigureWidget carries 5 MB of JavaScript in its state, and anywidget gives every widget two seconds to start; of one
+that needs longer it drops, without a word, all that the kernel says later. So the JavaScript is sent once, by a widget
+of its own, and a figure starts at once: it keeps what it is told until the JavaScript is there. And what a FigureWidget
 gives to a reloaded page is what it showed when it was made; here it is what it shows.
 """
 
@@ -28,7 +29,29 @@ export default {initialize({model}) {
   import(URL.createObjectURL(code)).then(shared.resolve);
 }};
 """
-_TAKE = "export default async () => (await shared.bundle).default();"
+_TAKE = """
+const told = ["addTraces", "deleteTraces", "moveTraces", "restyle", "relayout", "update", "animate",
+  "removeLayoutProps", "removeTraceProps"].map(name => "_py2js_" + name);
+export default () => {
+  let started;
+  return {
+    initialize(context) {
+      const {model} = context, early = [], ears = told.map(name => () => {
+        if (model.get(name) !== null) early.push([name, model.get(name)]);
+      });
+      told.forEach((name, n) => model.on(`change:${name}`, ears[n]));
+      started = shared.bundle.then(bundle => {
+        told.forEach((name, n) => model.off(`change:${name}`, ears[n]));
+        const figure = bundle.default();
+        figure.initialize(context);
+        for (const [name, value] of early) { model.set(name, value); model.set(name, null); }
+        return figure;
+      });
+    },
+    render: async context => (await started).render(context),
+  };
+};
+"""
 
 
 def live_figure() -> Any:

@@ -11,7 +11,7 @@ def test_its_front_end_is_sent_once_for_all():
     figures = [live_figure() for _ in range(3)]
     for figure in figures:
         assert isinstance(figure, go.FigureWidget)
-        assert len(figure.get_state()["_esm"]) < 1000
+        assert len(figure.get_state()["_esm"]) < 2000
     brought = [w for w in _instances.values() if len(getattr(w, "code", "")) > 1_000_000]
     assert len(brought) == 1
     assert brought[0].code == str(go.FigureWidget._esm)
