@@ -11,12 +11,20 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase import units
 
 from workbench import downloads
+from workbench.catalogue import fetched
 from workbench.cli import main
+from workbench.conversion import convert, prepare
 from workbench.downloads import fetch, named, unpack
+from workbench.literature import RESULTS
 from workbench.published import PUBLISHED, Published
+from workbench.structures import labels, read
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
 
@@ -311,12 +319,92 @@ def test_the_command_lists_and_shows_what_is_published(capsys):
     assert "Did you mean 'rmd17'" in capsys.readouterr().err
 
 
+def test_what_the_literature_reached_is_shown(capsys):
+    assert set(RESULTS) <= set(PUBLISHED)
+    assert main(["data", "show", "bio_dimers"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"LOREM +forces RMSE +1.646 meV/Å +LOREM, arXiv:2507.19382, Table 1", shown)
+
+
+XYZ = "2\nProperties=species:S:1:pos:R:3:forces:R:3 {}\nH 0 0 0 0 0 1\nH 0 0 {} 0 0 -1\n"
+
+
+def test_a_fetched_set_is_ready_to_train_by_its_name(publish, tmp_path, monkeypatch, capsys):
+    """In eV and Å, with licence and citation, whatever the units of the file; frames with errors are counted."""
+    text = "".join(XYZ.format(f"energy={-1.1 - 0.01 * i} step={i}", 1.4 + 0.01 * i) for i in range(5))
+    text += XYZ.format("energy=-1 step=5", 1e-3)
+    (tmp_path / "mine").write_text(text)
+    sum_of = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    publish("absent", sum_of, units="Ha, Bohr", note="of a test")
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "trial", "--folder", "run"]) == 2
+    assert "workbench data fetch trial" in capsys.readouterr().err
+    assert main(["data", "fetch", "trial", "--file", "mine"]) == 0
+    shown = capsys.readouterr().out
+    assert "ready to train: data/trial.h5, 5 frames, 10 atoms in eV" in shown
+    assert "left out: 1 frames with errors" in shown
+    frames = fetched("trial")
+    assert frames[2].info["step"] == 2
+    assert frames[2].get_potential_energy() == pytest.approx(-1.12 * units.Ha)
+    assert frames[2].get_forces()[0, 2] == pytest.approx(units.Ha / units.Bohr)
+    assert frames[2].positions[1, 2] == pytest.approx(1.42 * units.Bohr)
+    assert frames.about["licence"] == "CC0"
+    assert frames.about["units_of_the_source"] == "Ha, Bohr"
+    assert main(["data", "fetch", "trial"]) == 0  # everything is here
+    assert main(["data", "show", "trial"]) == 0
+    assert "it is here: data/trial.h5" in capsys.readouterr().out
+    assert (
+        main(["train", "trial", "--folder", "run", "--preset", "tiny", "--epochs", "1", "--validation", "1"])
+        == 0
+    )
+
+
+def test_one_molecule_is_taken_out_of_its_archive(publish, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "nuclear_charges": [8, 1, 1],
+        "coords": 1.5 * np.eye(3) + 0.05 * rng.normal(size=(4, 3, 3)),
+        "energies": rng.normal(size=4) - 9e4,
+    }
+    np.savez(tmp_path / "one_water.npz", **arrays, forces=rng.normal(size=(4, 3, 3)))
+    with tarfile.open(tmp_path / "all.tar.bz2", "w:bz2") as archive:
+        archive.add(tmp_path / "one_water.npz", "all/npz_data/one_water.npz")
+    content = (tmp_path / "all.tar.bz2").read_bytes()
+    publish("absent", f"sha256:{hashlib.sha256(content).hexdigest()}", suffix=".tar.bz2")
+    part = {"units": "kcal/mol, Å", "archive": "trial", "member": "one_water.npz"}
+    whole = PUBLISHED["trial"]
+    monkeypatch.setitem(PUBLISHED, "one", Published("one", "", whole.url, whole.checksum, "CC0", "", **part))
+    path = fetch("one", tmp_path / "data", file=tmp_path / "all.tar.bz2")
+    assert path == tmp_path / "data" / "one.npz"
+    frames = prepare(PUBLISHED["one"], path)
+    assert frames.energies == pytest.approx(np.array(arrays["energies"]) * units.kcal / units.mol)
+    lost = Published("lost", "", whole.url, whole.checksum, "CC0", "", archive="trial", member="nothing.npz")
+    monkeypatch.setitem(PUBLISHED, "lost", lost)
+    with pytest.raises(ValueError, match=r"holds no nothing\.npz; it holds all/npz_data/one_water"):
+        fetch("lost", tmp_path / "data")
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the published data sets are not beside this checkout")
+@pytest.mark.parametrize("name", ["rmd17_aspirin", "formate_cu", "li_mn_o"])
+def test_published_sets_are_made_ready_whole(name, tmp_path):
+    before = read(REAL / f"{name}.xyz.gz")
+    after = convert(REAL / f"{name}.xyz.gz", tmp_path / "set.h5")
+    assert len(after) == len(before)
+    assert sum(after.about["labels"].values()) == sum(
+        source.n_frames for source in before.sources if source.quantity in labels(before[0])
+    )
+    for i in range(0, len(before), 97):
+        for key, value in labels(before[i]).items():
+            np.testing.assert_array_equal(labels(after[i])[key], value)
+
+
 LENGTHS = {"sha256": 64, "md5": 32, "git-blob-sha1": 40}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_an_entry_can_be_checked_or_says_that_it_cannot(name, tmp_path):
     entry = PUBLISHED[name]
+    assert all(result.value > 0 and result.unit and result.source for result in entry.results)
     assert entry.name == name
     assert entry.url.startswith("https://") or name == "md17"
     assert entry.title

@@ -169,8 +169,8 @@ def test_training_from_disk_takes_the_same_steps(tmp_path: Path) -> None:
         errors.append(evaluate(model, part[1]).numbers)
     assert len(losses[0]) == 2
     for other in (1, 2):
-        assert losses[other] == pytest.approx(losses[0], rel=1e-9)
-        assert errors[other] == pytest.approx(errors[0], rel=1e-6)
+        assert losses[other] == pytest.approx(losses[0], rel=1e-5)
+        assert errors[other] == pytest.approx(errors[0], rel=1e-3)
 
 
 def test_later_frames_under_another_name_are_not_taken_for_unlabelled(tmp_path: Path, monkeypatch) -> None:

@@ -6,18 +6,9 @@ Nothing of them ships here. `downloads.fetch` gets one, and believes it only whe
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-
-@dataclass(frozen=True)
-class Result:
-    """What somebody's model reached on a set, as its source states it."""
-
-    model: str
-    quantity: str  # such as "energy RMSE"
-    value: float
-    unit: str
-    source: str
+from workbench.literature import RESULTS, Result
 
 
 @dataclass(frozen=True)
@@ -395,4 +386,7 @@ def _rmd17() -> tuple[Published, ...]:
     )
 
 
-PUBLISHED = {entry.name: entry for entry in (*_charged_4g(), *_bio_dimers(), *_3bpa(), *_OTHERS, *_rmd17())}
+PUBLISHED = {
+    entry.name: replace(entry, results=RESULTS.get(entry.name, ()))
+    for entry in (*_charged_4g(), *_bio_dimers(), *_3bpa(), *_OTHERS, *_rmd17())
+}
