@@ -156,6 +156,7 @@ class RunControls(Panel):
             self.log.write(getattr(self._job, "report", "") or repr(self._job.error))
         if self._on_end is not None:
             self._on_end(self._job)
+        self.keep_picture()
 
     def _share(self) -> float:
         return (
