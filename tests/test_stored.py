@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pickle
 from pathlib import Path
@@ -27,6 +28,8 @@ from workbench.splits import Baseline, given_split, split
 from workbench.stored import StoredFrames, is_stored, open_frames
 from workbench.structures import labels, read, write
 from workbench.training import fit
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
 def molecules(n: int) -> list[ase.Atoms]:
@@ -171,6 +174,23 @@ def test_training_from_disk_takes_the_same_steps(tmp_path: Path) -> None:
     for other in (1, 2):
         assert losses[other] == pytest.approx(losses[0], rel=1e-5)
         assert errors[other] == pytest.approx(errors[0], rel=1e-3)
+
+
+def test_training_starts_having_read_its_first_batches_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("streaming", BENCHMARKS / "streaming.py")
+    assert spec is not None
+    assert spec.loader is not None
+    streaming = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(streaming)
+    there = streaming.generate(tmp_path / "set.h5", 20_000)
+    made: list[int] = []
+    one = StoredFrames._frame
+    monkeypatch.setattr(StoredFrames, "_frame", lambda self, i: made.append(i) or one(self, i))
+    found = streaming.timed(there, tmp_path / "run", 3, 0)
+    assert found["steps_per_s"] > 0
+    assert len(set(made)) < 200  # 5 steps of 8 frames, and 64 to validate
 
 
 def test_later_frames_under_another_name_are_not_taken_for_unlabelled(tmp_path: Path, monkeypatch) -> None:
