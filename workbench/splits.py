@@ -49,9 +49,13 @@ def split(
     a frame without the group's key.
     """
     wanted = _sizes(len(frames), train, validation, test)
-    values = list(range(len(frames))) if group is None else _groups(frames, group)
+    if group is None:
+        dealt = np.random.default_rng(seed).permutation(len(frames))[::-1]
+        ends = np.cumsum([wanted["test"], wanted["validation"], wanted["train"]])
+        ready = [np.sort(part) for part in np.split(dealt, ends)[:3]]
+        return Split(*(_part(frames, part) for part in reversed(ready)))
     members: dict[Hashable, list[int]] = {}
-    for index, value in enumerate(values):
+    for index, value in enumerate(_groups(frames, group)):
         members.setdefault(value, []).append(index)
     shuffled = [list(members.values())[i] for i in np.random.default_rng(seed).permutation(len(members))]
     parts: dict[str, list[int]] = {}
@@ -59,7 +63,7 @@ def split(
         parts[name] = []
         while shuffled and len(parts[name]) < wanted[name]:
             parts[name] += shuffled.pop()
-        if len(parts[name]) < min(wanted[name], 1) or (group is None and len(parts[name]) < wanted[name]):
+        if len(parts[name]) < min(wanted[name], 1):
             raise ValueError(
                 f"{len(members)} groups are too few for test={wanted['test']}, validation={wanted['validation']} "
                 f"and train={wanted['train']} frames: {name} got {len(parts[name])}. Use finer groups or smaller parts"
@@ -121,7 +125,7 @@ def _sizes(n_frames: int, train: float | None, validation: float, test: float) -
     return {"train": left, **sizes}
 
 
-def _part(frames: Sequence[ase.Atoms], indices: Sequence[int]) -> Sequence[ase.Atoms]:
+def _part(frames: Sequence[ase.Atoms], indices: Sequence[int] | np.ndarray) -> Sequence[ase.Atoms]:
     """Some of the frames; of stored ones none is read."""
     return frames.part(indices) if isinstance(frames, StoredFrames) else [frames[i] for i in indices]
 
