@@ -52,7 +52,7 @@ def generate(path: Path, n_frames: int, seed: int = 0) -> StoredFrames:
                 file.create_dataset(name, (shape[of], *entry), kind)
         file["first_atom"][:] = 3 * np.arange(n_frames + 1)
         for name, value in {"split": NO_SPLIT, "state": np.nan, "cell": 0, "pbc": 0, "first_letter": 0}.items():
-            file[name][:] = value
+            file[name][:] = np.full(file[name].shape, value)  # h5py writes a lone number entry by entry
         for start in range(0, n_frames, AT_ONCE):
             n = min(AT_ONCE, n_frames - start)
             moved = 0.1 * rng.normal(size=(n, 3, 3))
