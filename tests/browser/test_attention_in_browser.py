@@ -64,7 +64,7 @@ def settle(notebook, seconds=2.0):
 
 def vermilion(pixels):
     r, g, b = np.moveaxis(pixels.astype(int), -1, 0)
-    return (r > 150) & (g > 50) & (g < 130) & (b < 70)
+    return (r > 150) & (g > 50) & (g < 150) & (b < 70)
 
 
 def blue(pixels):
