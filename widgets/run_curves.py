@@ -269,7 +269,7 @@ class RunCurves(Panel):
                 if not pane.log and place.lines:
                     place.set_ylim(bottom=0)
                 place.grid(alpha=0.25)
-        if self._runs:
+        if axes[0].get_legend_handles_labels()[0]:
             axes[0].legend(frameon=False, fontsize=8)
         for place in axes[len(self._panes) :]:
             place.axis("off")
