@@ -412,7 +412,7 @@ def test_it_can_be_paused_and_stopped_from_another_thread(tmp_path: Path) -> Non
     job.pause()
     time.sleep(0.5)
     rows = len(stream)
-    time.sleep(0.5)
+    time.sleep(3.0)
     assert len(stream) == rows
     assert job.state == "paused"
     job.resume()
@@ -422,7 +422,7 @@ def test_it_can_be_paused_and_stopped_from_another_thread(tmp_path: Path) -> Non
     assert job.state == "stopped"
     assert run.outcome.state == "stopped"
     paused = max(b["minutes"] - a["minutes"] for a, b in pairs(stream))
-    assert 60 * paused < 0.5, "the pause counted as training"
+    assert 60 * paused < 2.0, "the pause counted as training"
 
 
 def wait_for(condition: Any, timeout_s: float = 60) -> None:
