@@ -55,7 +55,7 @@ def test_runs_are_started_compared_explained_and_saved(open_notebook):
 
     notebook.do("panel.form.set(timestep_fs=4.0, ensemble='bussi')")
     notebook.press("Start")
-    notebook.wait_until("len(panel.stream) > 40", 240)
+    notebook.wait_until("panel.name.startswith('2') and len(panel.stream) > 40", 240)
     notebook.press("Stop")
     notebook.wait_until("panel.controls.state == 'stopped' and panel.controls._ended", 60)
     names = page.evaluate(DRAWN)
@@ -75,7 +75,9 @@ def test_runs_are_started_compared_explained_and_saved(open_notebook):
 
     notebook.do("panel.form.set(timestep_fs=90.0, temperature_K=300.0, ensemble='nve')")
     notebook.press("Start")
-    notebook.wait_until("panel.controls.state == 'done' and panel.controls._ended", 60)
+    notebook.wait_until(
+        "panel.name.startswith('3') and panel.controls.state == 'done' and panel.controls._ended", 60
+    )
     page.wait_for_selector("[role=alert]")
     assert "exploded at step 0" in page.locator("[role=alert]").first.inner_text()
     page.evaluate(
