@@ -240,9 +240,9 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
     assert "torch" in loaded_by("from workbench import predict")
 
 
-def test_importing_the_library_takes_less_than_a_tenth_of_a_second() -> None:
+def test_importing_the_library_takes_less_than_half_a_second() -> None:
     code = "import time; t = time.perf_counter(); import workbench; print(time.perf_counter() - t)"
-    assert min(float(fresh(code)) for _ in range(3)) < 0.1
+    assert min(float(fresh(code)) for _ in range(3)) < 0.5
 
 
 def test_importing_the_views_loads_no_torch() -> None:
