@@ -119,8 +119,8 @@ class ErrorView(Panel):
                 f"{len(comparison.frames)} validation structures, by the best model so far (epoch "
                 f"{comparison.epoch:.4g}) — click a point to see its structure."
             )
+            self._row.layout.display = ""  # before a 3D view is in it, which measures its room
             self.choose(self.chosen)
-            self._row.layout.display = ""
 
     def choose(self, index: int) -> None:
         """Show this structure. Raises ValueError when there is none of this number."""

@@ -103,7 +103,11 @@ class RacePanel(Panel):
             self._table.value = table.as_html(_HEADER, self.rows())
             entrants = self.race.entrants
             column = _FORCES if any(np.isfinite(best(e.stream, _FORCES)) for e in entrants) else _ENERGY
-            paid = {e.title: (e.n_parameters or np.nan, e.memory_MB or np.nan, step_ms(e)) for e in entrants}
+            # To three digits, so that the plot is not drawn anew for every step.
+            paid = {
+                e.title: (e.n_parameters or np.nan, e.memory_MB or np.nan, float(f"{step_ms(e):.3g}"))
+                for e in entrants
+            }
             reached = {e.title: best(e.stream, column) for e in entrants}
             label = f"best {column.split('_')[0]} error [{_UNITS[column]}]".replace("forces", "force")
             self.costs.show(paid, reached, label)

@@ -149,6 +149,7 @@ class RunCurves(Panel):
             if name in self._runs:
                 self._runs[name].unsubscribe()
             self._make_traces(slot)
+            self._label(name, slot)
             run = self._runs[name] = _Followed(stream, slot, steps)
         run.unsubscribe = stream.subscribe(self._pump.wake)
         self._draw()
@@ -160,11 +161,9 @@ class RunCurves(Panel):
             if run is None:
                 return
             run.unsubscribe()
-            for index, _ in self._traces[run.slot]:
-                trace = self._figure.data[index]
-                with self._figure.batch_update():
-                    trace.x = trace.y = np.empty(0)
-                    trace.showlegend = False
+            traces = [self._figure.data[index] for index, _ in self._traces[run.slot]]
+            nothing = np.empty(0)
+            self._send([(trace, nothing, nothing) for trace in traces if len(trace.x)])
         self._words.value = in_words(self.describe())
 
     def flush(self) -> None:
@@ -227,24 +226,46 @@ class RunCurves(Panel):
         with self._lock:
             for run in self._runs.values():
                 run.read(self._names, self._x)
-            for name, run in self._runs.items():
-                if run.drawn != run.seen:
-                    self._draw_run(name, run)
-                    run.drawn = run.seen
+            fresh = [run for run in self._runs.values() if run.drawn != run.seen]
+            self._send([curve for run in fresh for curve in self._new_points(run)])
+            for run in fresh:
+                run.drawn = run.seen
         self._words.value = in_words(self.describe())
 
-    def _draw_run(self, name: str, run: _Followed) -> None:
-        legend = next((i for i, c in self._traces[run.slot] if "validation" in c), self._traces[run.slot][0][0])
+    def _new_points(self, run: _Followed) -> list[tuple[Any, np.ndarray, np.ndarray]]:
+        """Trace, x and y of every curve that is no longer what is drawn."""
+        found = []
         for index, column in self._traces[run.slot]:
             trace = self._figure.data[index]
             x, y = self._curve(run, column)
             kept = thinned(y, self.POINTS)
-            # Trace by trace: of several that are sent together, the browser forgets what stays as it is in one and
-            # changes in another, and lacks it when it draws the plot anew.
-            with self._figure.batch_update():
-                trace.x, trace.y = x[kept], y[kept]
-                trace.name = name
-                trace.showlegend = index == legend
+            if not (np.array_equal(trace.x, x[kept]) and np.array_equal(trace.y, y[kept])):
+                found.append((trace, x[kept], y[kept]))
+        return found
+
+    def _send(self, curves: list[tuple[Any, np.ndarray, np.ndarray]]) -> None:
+        """Draw curves, together where all of each is new: of traces that are sent together the browser forgets what
+        stays as it is in one and changes in another, and lacks it when it draws the plot anew."""
+        together = [
+            (trace, x, y)
+            for trace, x, y in curves
+            if not (np.array_equal(trace.x, x) or np.array_equal(trace.y, y))
+        ]
+        with self._figure.batch_update():
+            for trace, x, y in together:
+                trace.x, trace.y = x, y
+        for trace, x, y in curves:
+            with self._figure.batch_update():  # says nothing where all is said
+                trace.x, trace.y = x, y
+
+    def _label(self, name: str, slot: int) -> None:
+        """Name a slot's traces; the first of validations stands for all of them in the legend."""
+        places = self._traces[slot]
+        legend = next((index for index, column in places if "validation" in column), places[0][0])
+        with self._figure.batch_update():
+            for index, _ in places:
+                self._figure.data[index].name = name
+        self._figure.data[legend].showlegend = True
 
     def _curve(self, run: _Followed, column: str) -> tuple[np.ndarray, np.ndarray]:
         paired = {pane.step for pane in self._panes if pane.validation}
