@@ -21,13 +21,13 @@ from widgets.run_curves import PANES, RunCurves
 _COSTS = ("parameters", "memory of a step [MB]", "time of a step [ms]")
 _HEADER = (
     "model",
-    "energy error",
-    "force error",
+    "best energy error",
+    "best force error",
     "time of a step",
     "parameters",
     "memory of a step",
     "steps",
-    "",
+    "state",
 )
 _ENERGY, _FORCES = "energy_mae_meV_per_atom", "forces_mae_meV_per_A"
 _UNITS = {_ENERGY: "meV/atom", _FORCES: "meV/Å"}
