@@ -27,7 +27,7 @@ def requirements(*extras: str) -> dict[str, Requirement]:
     lines = [line for extra in extras for line in PROJECT["optional-dependencies"][extra]]
     for requirement in map(Requirement, [*PROJECT["dependencies"], *lines]):
         if requirement.name == PROJECT["name"]:
-            found |= requirements(*requirement.extras)
+            found |= requirements(*sorted(requirement.extras))
         else:
             found[canonicalize_name(requirement.name)] = requirement
     return found
