@@ -384,11 +384,12 @@ def test_direct_forces_first_then_the_gradient_of_the_energy(tmp_path: Path) -> 
 
 
 def test_ctrl_c_stops_after_the_step_and_keeps_it(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
     run = train(tmp_path / "run", stream=stop_at(3, lambda: signal.raise_signal(signal.SIGINT)))
     assert run.outcome is not None
     assert (run.outcome.state, run.outcome.step) == ("stopped", 4)
     assert run.outcome.best_epoch == 1.0  # it was validated, so that there is a best model
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_sigterm_ends_the_process_and_keeps_the_step(tmp_path: Path) -> None:
