@@ -174,8 +174,8 @@ def test_training_from_disk_takes_the_same_steps(tmp_path: Path) -> None:
         errors.append(evaluate(model, part[1]).numbers)
     assert len(losses[0]) == 4
     for other in (1, 2):
-        assert losses[other] == pytest.approx(losses[0], rel=1e-5)
-        assert errors[other] == pytest.approx(errors[0], rel=1e-3)
+        assert losses[other] == pytest.approx(losses[0], rel=1e-9)
+        assert errors[other] == pytest.approx(errors[0], rel=1e-9)
 
 
 def test_training_starts_having_read_its_first_batches_only(
