@@ -5,6 +5,8 @@ from __future__ import annotations
 import ase
 import numpy as np
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 
 
 def ethanol() -> ase.Atoms:
@@ -49,6 +51,20 @@ def water_pair(distance: float) -> ase.Atoms:
     second.rotate(70, "x")
     second.positions += [distance, 0.3, 0.1]
     return first + second
+
+
+def labelled_water(n: int, seed: int = 0) -> list[ase.Atoms]:
+    """Distorted water molecules with the energies and forces of ASE's effective-medium theory."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for _ in range(n):
+        atoms = molecule("H2O")
+        atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
+        atoms.calc = EMT()
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        frames.append(atoms)
+    return frames
 
 
 EVERY_KIND = {"molecule": ethanol, "crystal": salt, "tiny cell": tiny_cell, "slab": slab}

@@ -8,13 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import ase
-import numpy as np
 import pytest
 import torch
-from ase.build import molecule
-from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
+from structures_for_tests import labelled_water
 
 from workbench import desk, jobs
 from workbench.desk.race import Race, step_memory_MB
@@ -25,21 +21,7 @@ from workbench.runs import Run, TrainingConfig
 PATIENCE_S = 120.0
 
 
-def water(n: int) -> list[ase.Atoms]:
-    """Distorted water molecules with the energies and forces of ASE's effective-medium theory."""
-    rng = np.random.default_rng(0)
-    frames = []
-    for _ in range(n):
-        atoms = molecule("H2O")
-        atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
-        atoms.calc = EMT()
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-        frames.append(atoms)
-    return frames
-
-
-FRAMES = water(12)
+FRAMES = labelled_water(12)
 TWO = [("lorem", "tiny"), ("mlanet", "tiny")]
 
 

@@ -9,12 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import ase
 import numpy as np
 import pytest
-from ase.build import molecule
-from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
+from structures_for_tests import labelled_water
 
 from workbench import catalogue, desk
 from workbench.desk.frames import parts, spread
@@ -27,21 +24,7 @@ SMALL = {"max_degree": 1, "max_degree_lr": 1, "n_features": 8, "n_spherical": 2,
 PATIENCE_S = 60.0
 
 
-def water(n: int, seed: int = 0) -> list[ase.Atoms]:
-    """Distorted water molecules with the energies and forces of ASE's effective-medium theory."""
-    rng = np.random.default_rng(seed)
-    frames = []
-    for _ in range(n):
-        atoms = molecule("H2O")
-        atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
-        atoms.calc = EMT()
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-        frames.append(atoms)
-    return frames
-
-
-FRAMES = water(20)
+FRAMES = labelled_water(20)
 
 
 class Desk:
@@ -189,7 +172,7 @@ def test_a_run_is_listed_and_reopened_as_it_was(tmp_path):
 
 def test_a_reopened_run_without_its_data_says_so_and_shows_its_curves(tmp_path):
     ended(Desk(tmp_path).begin(name="first"))
-    other = Desk(tmp_path, water(20, seed=5))
+    other = Desk(tmp_path, labelled_water(20, seed=5))
     again = other.reopen("first")
     assert len(again.stream) > 0
     again.look()
@@ -254,7 +237,7 @@ def test_a_training_that_diverges_says_so_and_can_be_reopened(tmp_path):
     asked = Desk(
         tmp_path, learning_rate=0.1, gradient_clip=0.0, epochs=500, optimizer="adam", warm_up_epochs=0.0
     )
-    broken = water(20)
+    broken = labelled_water(20)
     broken[3].calc.results["energy"] = 1e300
     asked = Desk(tmp_path, broken)
     training = asked.begin(name="wild")

@@ -24,6 +24,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from scipy.spatial.transform import Rotation
+from structures_for_tests import labelled_water
 
 from workbench import jobs
 from workbench.checkpoint import build_from
@@ -39,21 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHORT = TrainingConfig(epochs=4, batch_size=4, constant_epochs=2, precision="float64", device="cpu")
 
 
-def water(n: int, seed: int) -> list[ase.Atoms]:
-    """Distorted water molecules with the energies and forces of ASE's effective-medium theory."""
-    rng = np.random.default_rng(seed)
-    frames = []
-    for _ in range(n):
-        atoms = molecule("H2O")
-        atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
-        atoms.calc = EMT()
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-        frames.append(atoms)
-    return frames
-
-
-TRAIN, VALIDATION = water(14, 0), water(5, 1)
+TRAIN, VALIDATION = labelled_water(14, 0), labelled_water(5, 1)
 STEPS = 4 * 4  # of SHORT: four epochs of 14 frames in batches of at most 4
 
 
@@ -279,7 +266,7 @@ def test_another_training_is_not_resumed(tmp_path: Path) -> None:
         train(folder)
     for options, message in [
         ({"train": TRAIN[:-1]}, r"the train data is other \(13 structures, was 14\)"),
-        ({"validation": water(5, 2)}, "the validation data is other"),
+        ({"validation": labelled_water(5, 2)}, "the validation data is other"),
         ({"model": model(n_features=8)}, "the model's n_features is 8, was 16"),
         (
             {"config": dataclasses.replace(SHORT, learning_rate=0.1)},

@@ -4,27 +4,11 @@ import time
 
 import numpy as np
 import pytest
-from ase.build import molecule
-from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
+from structures_for_tests import labelled_water
 
 from widgets.cost_plot import CostPlot
 from widgets.race_panel import RacePanel, best, step_ms
 from workbench import desk
-
-
-def water(n):
-    """Distorted water molecules with the energies and forces of ASE's effective-medium theory."""
-    rng = np.random.default_rng(0)
-    frames = []
-    for _ in range(n):
-        atoms = molecule("H2O")
-        atoms.positions += rng.normal(0, 0.05, atoms.positions.shape)
-        atoms.calc = EMT()
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-        frames.append(atoms)
-    return frames
 
 
 def wait_until(condition, patience_s=120.0):
@@ -54,7 +38,7 @@ def finish(panel):
 
 
 def test_a_race_is_drawn_and_told_in_a_table(make):
-    panel = make(water(12), budget_s=2.0)
+    panel = make(labelled_water(12), budget_s=2.0)
     assert "No race yet" in panel.describe()
     panel.start()
     finish(panel)
@@ -83,7 +67,7 @@ def test_a_race_is_drawn_and_told_in_a_table(make):
 
 
 def test_a_second_race_takes_the_place_of_the_first_and_mistakes_are_said(make):
-    panel = make(water(12), budget_s=1.0)
+    panel = make(labelled_water(12), budget_s=1.0)
     panel.form.set(data="nowhere.xyz")
     panel.start()
     finish(panel)
