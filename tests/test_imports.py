@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stream": set(),
     "jobs": set(),
     "signals": {"jobs"},
-    "threads": set(),
+    "overlap": set(),
+    "threads": {"overlap"},
     "nn": set(),
     "nn.*": {"nn.*"},
     "models": {"models.contract", "models.lorem", "models.allscaip", "models.mlanet"},
@@ -59,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"checkpoint", "metrics", "models", "stored", "stream", "structures"},
     "training": {
         *("structures", "splits", "dataset", "models", "models.contract", "predict", "losses", "optimizers"),
-        *("checkpoint", "metrics", "runs", "stream", "jobs", "signals", "threads"),
+        *("checkpoint", "metrics", "runs", "stream", "jobs", "signals", "overlap", "threads"),
     },
     "card": {"evaluation", "graphs", "models.contract", "runs"},
     "evaluation": {"structures", "stored", "dataset", "models.contract", "predict", "losses"},

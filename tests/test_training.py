@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import itertools
 import json
+import logging
 import os
 import resource
 import signal
@@ -423,6 +424,23 @@ def wait_for(condition: Any, timeout_s: float = 60) -> None:
 def pairs(stream: Stream) -> list[tuple[Row, Row]]:
     rows = [row for row in stream.since(0) if "minutes" in row]
     return list(itertools.pairwise(rows))
+
+
+def test_trainings_that_overlap_leave_the_process_as_it_was(tmp_path: Path) -> None:
+    torch.set_num_threads(2)
+    level = logging.getLogger("lightning.pytorch").level
+    config = dataclasses.replace(SHORT, epochs=100_000)
+    begun = []
+    for name in ("a", "b"):
+        stream = Stream()
+        options = {"folder": tmp_path / name, "stream": stream, "progress": False}
+        begun.append(jobs.start(fit, model(), TRAIN, VALIDATION, config, **options))
+        wait_for(lambda stream=stream: len(stream) > 2)
+    for job in begun:  # the first to begin is the first to end
+        job.stop()
+        job.join(timeout=60)
+    assert logging.getLogger("lightning.pytorch").level == level
+    assert jobs.start(lambda control: torch.get_num_threads()).join(timeout=60) == 2
 
 
 def test_it_stops_early_or_when_the_time_is_over(tmp_path: Path) -> None:

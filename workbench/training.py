@@ -7,8 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +29,7 @@ from workbench.losses import errors, loss, mean_loss, residuals, sums
 from workbench.metrics import Report, memory_GB
 from workbench.models.contract import Potential
 from workbench.optimizers import Lamb, adam, average
+from workbench.overlap import Changed
 from workbench.predict import properties
 from workbench.runs import Run, Standing, TrainingConfig, fingerprint
 from workbench.signals import signals_stop
@@ -38,6 +38,18 @@ from workbench.stream import Stream
 from workbench.threads import threads_for
 
 __all__ = ["Diverged", "Run", "TrainingConfig", "fit"]
+
+
+_lightning = logging.getLogger("lightning.pytorch")
+
+
+def _quieten() -> int:
+    level = _lightning.level
+    _lightning.setLevel(logging.WARNING)
+    return level
+
+
+_quiet = Changed(_quieten, _lightning.setLevel)  # Lightning's banners off, its warnings on
 
 
 class Diverged(RuntimeError):
@@ -111,7 +123,7 @@ def fit(
         fitting.conclude()
     else:
         atoms_per_step = config.batch_size * float(training.sizes.mean())
-        with signals_stop(fitting.control), _quiet(), threads_for(atoms_per_step):
+        with signals_stop(fitting.control), _quiet, threads_for(atoms_per_step):
             trainer = _trainer(config, environment, devices, nodes)
             if rank == 0:
                 path, stream = run.folder / "metrics.csv", Stream() if stream is None else stream
@@ -386,15 +398,3 @@ def _trainer(
         barebones=True,
         use_distributed_sampler=False,
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's banners off, its warnings on."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(level)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -25,8 +24,6 @@ from workbench.models import MODELS, Potential
 from workbench.predict import properties
 from workbench.runs import TrainingConfig
 from workbench.stream import Row
-
-_lightning = logging.getLogger("lightning.pytorch")
 
 NOBODY = "nobody"
 PLACES = ("first", "second", "third")
@@ -152,23 +149,13 @@ class Race:
         self.budget_s = float(values["budget_s"])
         self._floor = Floor(len(models), min(max(self.budget_s / TURNS, TURN_S[0]), TURN_S[1]))
         self._paused = False
-        # Every training quietens Lightning and sets the number of threads, and puts back what it found: among several
-        # that overlap, what another had set. The race sees to both.
-        self._threads, self._level = torch.get_num_threads(), _lightning.level
-        _lightning.setLevel(logging.WARNING)
         self.entrants: list[Entrant] = []
         for model in models:
             name, preset = model.split(" ")
             entrant = Entrant(stem.parent / f"{stem.name}-{name}-{preset}", name, preset, values)
             self.entrants.append(entrant)
         for number, entrant in enumerate(self.entrants):
-            entrant.enter(given, Turn(self._floor, number), partial(self._left, number))
-
-    def _left(self, number: int) -> None:
-        """One of them has ended."""
-        torch.set_num_threads(self._threads)
-        if self._floor.leave(number) == 0:
-            _lightning.setLevel(self._level)
+            entrant.enter(given, Turn(self._floor, number), partial(self._floor.leave, number))
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback()` whenever anything changes; returns the function that ends it."""

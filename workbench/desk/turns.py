@@ -31,14 +31,13 @@ class Floor:
             while self._holder != worker or self._paused:
                 self._waiting.wait()
 
-    def leave(self, worker: int) -> int:
-        """Called by a worker when it has ended; how many still work."""
+    def leave(self, worker: int) -> None:
+        """Called by a worker when it has ended."""
         with self._waiting:
             if self._holder == worker and len(self._working) > 1:
                 self._pass_on()
             if worker in self._working:
                 self._working.remove(worker)
-            return len(self._working)
 
     def pause(self) -> None:
         """Nobody begins another step."""
