@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": set(),
     "signals": {"jobs"},
     "overlap": set(),
+    "lock": set(),
     "threads": {"overlap"},
     "nn": set(),
     "nn.*": {"nn.*"},
@@ -60,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"checkpoint", "metrics", "models", "stored", "stream", "structures"},
     "training": {
         *("structures", "splits", "dataset", "models", "models.contract", "predict", "losses", "optimizers"),
-        *("checkpoint", "metrics", "runs", "stream", "jobs", "signals", "overlap", "threads"),
+        *("checkpoint", "metrics", "runs", "stream", "jobs", "signals", "overlap", "lock", "threads"),
     },
     "card": {"evaluation", "graphs", "models.contract", "runs"},
     "evaluation": {"structures", "stored", "dataset", "models.contract", "predict", "losses"},

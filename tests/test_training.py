@@ -426,6 +426,22 @@ def pairs(stream: Stream) -> list[tuple[Row, Row]]:
     return list(itertools.pairwise(rows))
 
 
+def test_a_run_under_way_is_nobody_elses(tmp_path: Path) -> None:
+    stream = Stream()
+    config = dataclasses.replace(SHORT, epochs=100_000)
+    job = jobs.start(
+        fit, model(), TRAIN, VALIDATION, config, folder=tmp_path / "run", stream=stream, progress=False
+    )
+    wait_for(lambda: len(stream) > 2)
+    job.pause()
+    with pytest.raises(BlockingIOError, match=rf"run is being written by process {os.getpid()} on "):
+        train(tmp_path / "run", config, resume=True)
+    job.stop()
+    stopped = job.join(timeout=60)
+    resumed = train(tmp_path / "run", dataclasses.replace(config, epochs=1), resume=True)
+    assert resumed.outcome.step >= stopped.outcome.step
+
+
 def test_trainings_that_overlap_leave_the_process_as_it_was(tmp_path: Path) -> None:
     torch.set_num_threads(2)
     level = logging.getLogger("lightning.pytorch").level

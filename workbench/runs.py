@@ -7,6 +7,7 @@ metrics.csv         rows of the training's Stream
 best.safetensors    the model with the lowest validation loss; last.safetensors, the newest
 state.pt            what resuming needs
 outcome.json        how it ended; absent while it runs or after a kill
+lock                held by the process that trains, so that two never do
 """
 
 from __future__ import annotations

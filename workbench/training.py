@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from workbench.dataset import Batch, Batches, GraphDataset, ahead, check_pair, for_lightning
 from workbench.jobs import Control
+from workbench.lock import sole_writer
 from workbench.losses import errors, loss, mean_loss, residuals, sums
 from workbench.metrics import Report, memory_GB
 from workbench.models.contract import Potential
@@ -96,9 +98,10 @@ def fit(
 
     Works unchanged under torchrun and srun: each process takes its share. `jobs.start(fit, ...)`: in the background.
 
-    Raises, before anything is written: ValueError for frames without the wanted labels, that the model cannot treat,
-    or that are not those of the run to resume; FileExistsError when `folder` holds a run and resume is False. Later:
-    Diverged when the loss is not finite, OSError when saving fails; what was saved before stays.
+    Raises, before anything is written: ValueError for frames without the wanted labels, that the model cannot treat, or
+    that are not those of the run to resume; FileExistsError when `folder` holds a run and resume is False;
+    BlockingIOError while somebody else trains there. Later: Diverged when the loss is not finite, OSError when saving
+    fails; what was saved before stays.
     """
     environment, devices, nodes = _launcher()
     rank, world = environment.global_rank(), devices * nodes
@@ -110,27 +113,26 @@ def fit(
         training, config.batch_size, seed=config.seed, rotate=config.rotate, rank=rank, world=world
     )
     held_out_batches = Batches(held_out, config.batch_size, rank=rank, world=world)
+    atoms_per_step = config.batch_size * float(training.sizes.mean())
     data = {"train": fingerprint(train), "validation": fingerprint(validation)}
-    run = Run.begin(folder, model, config, data, resume) if rank == 0 else Run(Path(folder))
-    state = run.state() if resume else None
-    device = model.device
-    _set_baseline(model, training, config)
-    model.to(getattr(torch, config.precision)).train()
-    fitting = _Fitting(model, batches, held_out_batches, run, config, control or Control())
-    if state is not None:
-        fitting.restore(state)
-    if fitting.ended:
-        fitting.conclude()
-    else:
-        atoms_per_step = config.batch_size * float(training.sizes.mean())
-        with signals_stop(fitting.control), _quiet, threads_for(atoms_per_step):
-            trainer = _trainer(config, environment, devices, nodes)
-            if rank == 0:
-                path, stream = run.folder / "metrics.csv", Stream() if stream is None else stream
-                at = fitting.at.step
-                fitting.report = Report(path, config.weights, at, fitting.n_steps, stream, progress)
-            fitting.go(trainer, workers)
-    model.to(device).load_state_dict(run.model("best").state_dict())
+    with sole_writer(folder) if rank == 0 else nullcontext():
+        run = Run.begin(folder, model, config, data, resume) if rank == 0 else Run(Path(folder))
+        device = model.device
+        _set_baseline(model, training, config)
+        model.to(getattr(torch, config.precision)).train()
+        fitting = _Fitting(model, batches, held_out_batches, run, config, control or Control())
+        if resume and (state := run.state()) is not None:
+            fitting.restore(state)
+        fitting.conclude()  # of a run that had ended, what the killed process could not write down
+        if not fitting.ended:
+            with signals_stop(fitting.control), _quiet, threads_for(atoms_per_step):
+                trainer = _trainer(config, environment, devices, nodes)
+                if rank == 0:
+                    path, stream = run.folder / "metrics.csv", Stream() if stream is None else stream
+                    at = fitting.at.step
+                    fitting.report = Report(path, config.weights, at, fitting.n_steps, stream, progress)
+                fitting.go(trainer, workers)
+        model.to(device).load_state_dict(run.model("best").state_dict())
     model.eval()
     return run
 
@@ -358,13 +360,8 @@ class _Fitting(lightning.LightningModule):
 
 
 def _residuals(model: Potential, batch: Batch, create_graph: bool = False) -> dict[str, Tensor]:
-    predicted = properties(
-        model,
-        batch.graph,
-        forces="forces" in batch.labels,
-        stress="stress" in batch.labels,
-        create_graph=create_graph,
-    )
+    asked = {name: name in batch.labels for name in ("forces", "stress")}
+    predicted = properties(model, batch.graph, create_graph=create_graph, **asked)
     return residuals(predicted, batch.labels, batch.graph.sizes)
 
 
