@@ -19,6 +19,7 @@ from workbench.nn.attention import (
     NeighbourhoodAttention,
     Readout,
     dense,
+    normed_linear,
     pair_table,
     sinc_bias,
 )
@@ -237,7 +238,8 @@ class AllScAIP(Potential):
         """(n_atoms, n_slots, n_features) | where the layers start: the atom, and where its neighbours are."""
         config, d = self.config, self.config.n_features
         order = gelu(self.order(self._bond_order(slots, harmonics)))
-        atoms = gelu(self.atom(self.atom_norm(torch.cat([self.element(graph.numbers), order], dim=1))))
+        both = torch.cat([self.element(graph.numbers), order], dim=1)
+        atoms = gelu(normed_linear(self.atom_norm, self.atom, both))
         charge, spin = self._states(graph)
         state = gelu(self.state(torch.cat([self.charge(charge), self.spin(spin)], dim=1)))
         atoms = atoms + state[graph.structure_index]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from math import lgamma
+from typing import Any
 
 import torch
 from torch import Tensor
-
-from workbench.nn.reorder import Reorder
+from torch.nn.functional import embedding_bag
 
 
 def cosine_envelope(distances: Tensor, cutoff: float) -> Tensor:
@@ -42,30 +42,58 @@ def gaussian_linear(distances: Tensor, cutoff: float, weight: Tensor) -> Tensor:
     weight      (n_out, n_radial)
     returns     (n, n_out)
 
-    Many distances are taken in their order by portions, each of which only meets the Gaussians near it: beyond nine
-    widths they are below 1e-17.
+    Every distance meets only the Gaussians within nine widths of it; the others are below 1e-17.
     """
-    n_radial = weight.shape[1]
-    spacing = cutoff / (n_radial - 1)
-    if len(distances) * n_radial < 500_000:
-        return _gaussians(distances, spacing, 0, n_radial) @ weight.T
-    ascending, order = distances.detach().sort()
-    ends = [*ascending[_PORTION - 1 :: _PORTION].tolist(), float(ascending[-1])]
-    beginnings = ascending[::_PORTION].tolist()
-    reach = 18 * spacing
-    parts = []
-    for portion, least, most in zip(distances[order].split(_PORTION), beginnings, ends, strict=False):
-        first = max(0, int((least - reach) / spacing))
-        last = min(n_radial, int((most + reach) / spacing) + 2)
-        parts.append(_gaussians(portion, spacing, first, last) @ weight[:, first:last].T)
-    return Reorder.apply(torch.cat(parts), order.argsort(), order)
+    spacing = cutoff / (weight.shape[1] - 1)
+    return GaussianSum.apply(distances, weight.T.contiguous(), spacing, 0)
 
 
-_PORTION = 512
+_REACH = 18  # spacings, nine widths
 
 
-def _gaussians(distances: Tensor, spacing: float, first: int, last: int) -> Tensor:
-    """(n, last - first) | the Gaussians with these numbers."""
-    centres = torch.arange(first, last, dtype=torch.float64, device=distances.device) * spacing
-    scaled = (distances.unsqueeze(1) - centres.to(distances.dtype)) * (0.5**0.5 / (2 * spacing))
-    return torch.exp(-scaled.square())
+class GaussianSum(torch.autograd.Function):
+    """sum_k weight_k exp(-(r - c_k)^2 / 2 w^2), or its derivative of some order by r: (n, n_out).
+
+    No array of all distances by all Gaussians is made, unless gradients of the weights are wanted.
+    """
+
+    @staticmethod
+    def forward(distances: Tensor, weight: Tensor, spacing: float, order: int) -> Tensor:
+        near, values = _gaussians(distances, len(weight), spacing, order)
+        return embedding_bag(near, weight, per_sample_weights=values, mode="sum")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, int], output: Tensor) -> None:
+        distances, weight, ctx.spacing, ctx.order = inputs
+        ctx.save_for_backward(distances, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        distances, weight = ctx.saved_tensors
+        by_distance = by_weight = None
+        if ctx.needs_input_grad[0]:
+            slope = GaussianSum.apply(distances, weight, ctx.spacing, ctx.order + 1)
+            by_distance = (gradient * slope).sum(1)
+        if ctx.needs_input_grad[1]:
+            near, values = _gaussians(distances, len(weight), ctx.spacing, ctx.order)
+            of_all = values.new_zeros(len(distances), len(weight)).scatter(1, near, values)
+            by_weight = of_all.T @ gradient
+        return by_distance, by_weight, None, None
+
+
+def _gaussians(distances: Tensor, n_radial: int, spacing: float, order: int) -> tuple[Tensor, Tensor]:
+    """(n, n_near) each | which Gaussians are near, and their values, or derivatives of some order by the distance."""
+    n_near = min(2 * _REACH + 1, n_radial)
+    first = (distances.detach() / spacing).round() - _REACH
+    first = first.clamp(0, n_radial - n_near).double()
+    places = torch.arange(n_near, device=distances.device)
+    near = first.long().unsqueeze(1) + places
+    per_distance = 0.5**0.5 / (2 * spacing)
+    beyond_first = ((distances - first * spacing) * per_distance).to(
+        distances.dtype
+    )  # of small numbers, in double
+    x = beyond_first.unsqueeze(1) - places.to(distances.dtype) * (spacing * per_distance)
+    values, before = torch.exp(-x.square()), torch.zeros_like(x)
+    for n in range(order):  # the recursion of Hermite's polynomials
+        values, before = -2 * per_distance * (x * values + n * per_distance * before), values
+    return near, values
