@@ -70,14 +70,14 @@ class CostPlot(Panel):
         points = list(self._points.items()) + [("", ((np.nan,) * len(self._costs), np.nan))] * (
             self._n - len(costs)
         )
-        for number, trace in enumerate(self._figure.data):
-            name, (of_panes, error) = points[number % self._n]
-            cost = of_panes[number // self._n]
-            there = bool(np.isfinite(cost) and np.isfinite(error))
-            with self._figure.batch_update():  # trace by trace, as RunCurves does
+        with self._figure.batch_update():
+            for number, trace in enumerate(self._figure.data):
+                name, (of_panes, error) = points[number % self._n]
+                cost = of_panes[number // self._n]
+                there = bool(np.isfinite(cost) and np.isfinite(error))
                 trace.x, trace.y = np.array([cost] if there else []), np.array([error] if there else [])
                 trace.name, trace.showlegend = name, there and number < self._n
-        self._figure.update_yaxes(title={"text": label, "standoff": 4}, col=1)
+            self._figure.update_yaxes(title={"text": label, "standoff": 4}, col=1)
         self._words.value = in_words(self.describe())
 
     def picture(self) -> bytes:

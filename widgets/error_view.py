@@ -29,16 +29,6 @@ class _Parity(ParityPlot):
         figure.update_layout(legend={**legend, "bgcolor": "rgba(0,0,0,0)"}, margin={"t": 48, "l": 60, "r": 10})
         return figure
 
-    def update(self, reference: Any, predicted: Any) -> None:
-        # Trace by trace: of several that are sent together, the browser forgets what stays as it is in one and
-        # changes in another, and lacks it when it draws the plot anew.
-        for trace, name in zip(self._figure.data, reference, strict=False):
-            x, y = (np.asarray(side[name], float).ravel() for side in (reference, predicted))
-            kept = np.linspace(0, len(x) - 1, min(len(x), self.POINTS)).round().astype(int)
-            with self._figure.batch_update():
-                trace.x, trace.y, trace.customdata = x[kept], y[kept], kept
-        super().update(reference, predicted)
-
 
 class ErrorView(Panel):
     """Parity plots of energies and forces; a click on a point shows its structure, coloured by the error of its forces.

@@ -65,6 +65,7 @@ def _figure_class() -> type:
     import plotly
     import plotly.graph_objects as go
     import traitlets
+    from plotly.basedatatypes import Undefined
 
     meeting = _MEETING % json.dumps(f"workbench-plotly-{plotly.__version__}")
 
@@ -83,6 +84,26 @@ def _figure_class() -> type:
                 self._trait_values["_widget_layout"] = deepcopy(self._layout_obj._props)
             return super().get_state(key, drop_defaults)
 
+        def _send_update_msg(
+            self, restyle_data: Any, relayout_data: Any, trace_indexes: Any = None, source_view_id: Any = None
+        ) -> None:
+            """One message for all traces in which the same properties change. plotly's one for all says "undefined" of
+            what stays as it is in a trace, and that is what the page then keeps, and draws when it draws anew."""
+            alike: dict[tuple[str, ...], list[int]] = {}
+            for place in range(len(trace_indexes or ())):
+                changed = [name for name, v in (restyle_data or {}).items() if _at(v, place) is not Undefined]
+                alike.setdefault(tuple(changed), []).append(place)
+            for names, places in alike.items() or [((), [])]:
+                values = {name: [_at(restyle_data[name], place) for place in places] for name in names}
+                traces = [trace_indexes[place] for place in places]
+                super()._send_update_msg(values, relayout_data, traces, source_view_id)
+                relayout_data = {}  # with the first
+
     # ipywidgets keeps it for as long as the kernel lives.
     FrontEnd(code=str(go.FigureWidget._esm))
     return LiveFigure
+
+
+def _at(values: Any, place: int) -> Any:
+    """What plotly's restyling gives to a trace: lists go round, anything else is for all."""
+    return values[place % len(values)] if isinstance(values, list) else values

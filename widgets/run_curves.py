@@ -244,18 +244,8 @@ class RunCurves(Panel):
         return found
 
     def _send(self, curves: list[tuple[Any, np.ndarray, np.ndarray]]) -> None:
-        """Draw curves, together where all of each is new: of traces that are sent together the browser forgets what
-        stays as it is in one and changes in another, and lacks it when it draws the plot anew."""
-        together = [
-            (trace, x, y)
-            for trace, x, y in curves
-            if not (np.array_equal(trace.x, x) or np.array_equal(trace.y, y))
-        ]
         with self._figure.batch_update():
-            for trace, x, y in together:
-                trace.x, trace.y = x, y
-        for trace, x, y in curves:
-            with self._figure.batch_update():  # says nothing where all is said
+            for trace, x, y in curves:
                 trace.x, trace.y = x, y
 
     def _label(self, name: str, slot: int) -> None:

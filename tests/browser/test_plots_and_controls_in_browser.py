@@ -116,3 +116,34 @@ def test_clicking_a_point_of_the_parity_plot_calls_back(open_notebook):
     notebook.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     notebook.wait_until("len(clicked) == 1 and 0 <= clicked[0] < 60")
     assert not notebook.complaints
+
+
+def test_a_plot_that_is_drawn_anew_has_all_its_points(open_notebook):
+    notebook = open_notebook(
+        """
+        import numpy as np
+        from widgets import ParityPlot
+        reference = np.linspace(-5, -3, 60)
+        plot = ParityPlot(reference, reference, label="energy per atom", unit="eV")
+        plot
+        """
+    )
+    notebook.page.wait_for_selector(".js-plotly-plot .main-svg")
+    time.sleep(1.0)
+    notebook.do("plot.update(reference, reference + 1)")  # the references stay, the line of agreement grows
+    drawn = """() => document.querySelector('.js-plotly-plot')?.data?.map(trace => [trace.x?.length, trace.y?.[0]])"""
+    notebook.page.wait_for_function(f"({drawn})()?.[0]?.[1] === -4", timeout=20_000)
+    before = notebook.page.evaluate(drawn)
+    assert before == [[60, -4.0], [2, -5.0]]
+    notebook.page.evaluate(
+        """() => {
+            const {model} = window.jupyterapp.shell.currentWidget.content.widgets[0].outputArea;
+            const outputs = model.toJSON();
+            model.clear();
+            model.fromJSON(outputs);
+        }"""
+    )
+    notebook.page.wait_for_function(f"({drawn})()?.length === 2", timeout=20_000)
+    assert notebook.page.evaluate(drawn) == before
+    notebook.screenshot("parity-plot-drawn-anew")
+    assert not notebook.complaints
