@@ -25,12 +25,14 @@ import pytest
 
 from workbench import catalogue
 from workbench.analysis import drift
+from workbench.card import card
 from workbench.cli import COMMANDS, main
 from workbench.dynamics import run_md
 from workbench.evaluation import evaluate
 from workbench.models.lorem import LoremConfig
 from workbench.predict import predict
 from workbench.runs import Run, TrainingConfig
+from workbench.splits import split
 from workbench.structures import write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -153,6 +155,20 @@ def test_evaluate_says_what_the_function_says(
     capsys.readouterr()
     assert main(["evaluate", trained["folder"], str(tmp_path / "test.xyz")]) == 0
     assert f"{expected['forces_rmse_meV_per_A']:.4g}" in capsys.readouterr().out
+
+
+def test_card_is_that_of_the_function(trained: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("card", trained["folder"], "ethanol", "--index", "0:8", "--validation", "2")
+    shown = answer(*asked, "--test", "ethanol", "--test-index", "500:504")
+    train, _, _ = split(ETHANOL[:8], validation=2, test=0, seed=0)
+    run = Run.open(trained["folder"])
+    assert shown["card"] == card(run, train, ETHANOL[500:504])
+    assert shown["n_test"] == 4
+    assert main([*asked, "--test", "ethanol", "--test-index", "500:504"]) == 0
+    assert capsys.readouterr().out == shown["card"]
+    assert answer(*asked)["card"] == card(
+        run, train, [atoms for atoms in ETHANOL if atoms.info["split"] == "test"]
+    )
 
 
 def test_md_judges_the_drift_of_the_rows_it_wrote(trained: dict[str, Any], tmp_path: Path) -> None:
@@ -285,6 +301,13 @@ def test_data_lists_shows_and_checks(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("evaluate RUN ethanol --split far", "there are ['test', 'train', 'validation']"),
         ("evaluate RUN ethanol --units eV", "is read as the catalogue says"),
         ("evaluate RUN ion_pair", "not trained on"),
+        (
+            "card RUN ethanol --index 0:8 --validation 2 --test ethanol --test-index 0:1",
+            "1 of 1 test structures",
+        ),
+        ("card RUN ethanol --test ethanol", "was trained on 6 other structures"),
+        ("card RUN ion_pair --validation 2", "Say with --test what to test with"),
+        ("card nowhere ethanol", "nowhere is no run"),
         ("md RUN ethanol --temperature-K 300", "n_steps or as time_ps"),
         ("md RUN ethanol --n-steps 5", "give temperature_K"),
         ("md RUN ethanol --n-steps 5 --ensemble nvt", "no ensemble 'nvt'"),

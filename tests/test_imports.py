@@ -98,6 +98,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "official",
     },
     "data_command": {"*"},
+    "card_command": {"*"},
     "commands": {"*"},  # here, as in the notebooks, rooms meet
     "cli": {"*"},
     "desk": set(),  # fetches its functions when they are used

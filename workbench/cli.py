@@ -1,4 +1,4 @@
-"""The command line: `workbench train | evaluate | md | explain | data | lab | doctor`, in the words of the Python API.
+"""The command line: `workbench train | evaluate | card | md | explain | data | lab | doctor`, in the words of Python's API.
 
 Exit codes: 0 success, 1 failure, 2 a mistake of the user, 130 stopped by Ctrl-C. Rooms are imported inside the
 commands, so that `workbench --help` answers at once.
@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from workbench import commands, data_command
+from workbench import card_command, commands, data_command
 from workbench.commands import FAILURE, INTERRUPTED, MISTAKE, Answer, table
 
 
@@ -185,6 +185,11 @@ COMMANDS = {
     "train": Command("train a model on labelled structures", commands.train_options, commands.train),
     "evaluate": Command(
         "errors of a trained model on labelled structures", commands.evaluate_options, commands.evaluate
+    ),
+    "card": Command(
+        "the model card of a run: what it is, how good, where not to use it",
+        card_command.card_options,
+        card_command.card,
     ),
     "md": Command("run molecular dynamics, and judge its energy drift", commands.md_options, commands.md),
     "explain": Command(

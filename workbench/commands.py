@@ -67,17 +67,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_OR_CHECKPOINT",
         help="begin with the weights of this trained model (of a run: its best), changed by --set",
     )
-    parser.add_argument(
-        "--validation",
-        metavar="DATA",
-        help="a file, a data set by name, a fraction (0.1) or a number of the frames (100) "
-        '[what info["split"] says, else 0.1]',
-    )
-    parser.add_argument(
-        "--group",
-        metavar="KEY",
-        help="frames with the same info[KEY] go to the same side of a drawn validation",
-    )
+    add_validation(parser)
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -94,6 +84,21 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument_group("training"), TrainingConfig, [field.name for field in fields(TrainingConfig)]
     )
     parser.epilog = "\n".join(map(_settings_of, MODELS.values()))
+
+
+def add_validation(parser: argparse.ArgumentParser) -> None:
+    """--validation and --group: which frames of DATA are not trained on."""
+    parser.add_argument(
+        "--validation",
+        metavar="DATA",
+        help="a file, a data set by name, a fraction (0.1) or a number of the frames (100) "
+        '[what info["split"] says, else 0.1]',
+    )
+    parser.add_argument(
+        "--group",
+        metavar="KEY",
+        help="frames with the same info[KEY] go to the same side of a drawn validation",
+    )
 
 
 def _settings_of(model: type[Potential]) -> str:
@@ -118,7 +123,7 @@ def train(args: argparse.Namespace) -> Answer:
     before = json.loads(begun.read_text(encoding="utf-8")) if args.resume and begun.is_file() else {}
     asked = flags.given(args, [field.name for field in fields(TrainingConfig)])
     config = TrainingConfig.of({**before.get("training", {}), **asked})
-    train, validation, origin = _parts(args, config.seed)
+    train, validation, origin = parts(args, config.seed)
     torch.manual_seed(config.seed)  # of the first weights
     if args.source:
         model = _continued(args)
@@ -179,7 +184,7 @@ def _trained(run: Run, model: Potential, data: Mapping[str, Any]) -> Answer:
     return Answer(document, text.rstrip(), INTERRUPTED if outcome.state == "stopped" else 0)
 
 
-def _parts(args: argparse.Namespace, seed: int) -> tuple[Sequence[ase.Atoms], Sequence[ase.Atoms], str]:
+def parts(args: argparse.Namespace, seed: int) -> tuple[Sequence[ase.Atoms], Sequence[ase.Atoms], str]:
     """Frames to train on, frames to validate on, and who decided."""
     from workbench.catalogue import DATASETS
     from workbench.splits import given_split, split
@@ -188,13 +193,13 @@ def _parts(args: argparse.Namespace, seed: int) -> tuple[Sequence[ase.Atoms], Se
     keys = flags.given(args, flags.READING)
     frames = flags.frames(args.data, args.index, args.split, **keys)
     if args.validation is None and args.group is None:
-        parts = set(
+        words = set(
             map(
                 str,
                 frames.splits if isinstance(frames, StoredFrames) else (f.info.get("split") for f in frames),
             )
         )
-        if {"train", "validation"} <= parts:
+        if {"train", "validation"} <= words:
             train, validation, _ = given_split(frames)
             return train, validation, "as the data say"
     asked = args.validation or "0.1"
