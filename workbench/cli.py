@@ -1,4 +1,5 @@
-"""The command line: `workbench train | evaluate | card | md | explain | data | lab | doctor`, in the words of Python's API.
+"""The command line, in the words of the Python API: `workbench train | evaluate | card | md | explain | data | lab |
+doctor`.
 
 Exit codes: 0 success, 1 failure, 2 a mistake of the user, 130 stopped by Ctrl-C. Rooms are imported inside the
 commands, so that `workbench --help` answers at once.
