@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import re
@@ -14,10 +15,14 @@ import pytest
 from structures_for_tests import labelled_water
 
 from workbench import catalogue, desk
+from workbench.conversion import convert
 from workbench.desk.frames import parts, spread
 from workbench.desk.learning import FORM, Training
 from workbench.desk.settings import GIVEN
+from workbench.models import build
 from workbench.runs import Run, TrainingConfig
+from workbench.stored import StoredFrames, open_frames
+from workbench.structures import write
 from workbench.training import fit
 
 SMALL = {"max_degree": 1, "max_degree_lr": 1, "n_features": 8, "n_spherical": 2, "n_radial": 6}
@@ -295,3 +300,58 @@ def test_structures_to_learn_from():
         parts(GIVEN)
     assert spread(list(range(10)), 3) == [0, 4, 9]  # type: ignore[arg-type, comparison-overlap]
     assert spread([], 3) == []
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch) -> tuple[Path, list[int]]:
+    """A file of stored frames with a split, and the numbers of those that have been made since."""
+    frames = labelled_water(40)
+    for number, atoms in enumerate(frames):
+        atoms.info["split"] = "validation" if number % 4 == 3 else "train"
+    write(tmp_path / "water.xyz", frames)
+    convert(tmp_path / "water.xyz", tmp_path / "water.h5")
+    made, whole = [], StoredFrames._frame
+
+    def counted(self: StoredFrames, number: int) -> Any:
+        made.append(number)
+        return whole(self, number)
+
+    monkeypatch.setattr(StoredFrames, "_frame", counted)
+    return tmp_path / "water.h5", made
+
+
+def test_stored_structures_are_divided_without_being_read(stored):
+    path, made = stored
+    for data, given in ((str(path), None), (GIVEN, open_frames(path))):
+        train, validation, how = parts(data, given, n_train=5)
+        assert [len(train), len(validation), how] == [5, 10, "as the data say"]
+        assert made == []
+        assert [atoms.info["split"] for atoms in train] == ["train"] * 5
+        assert made == [0, 9, 18, 29, 38], "evenly spaced"
+        made.clear()
+
+
+def test_panels_make_those_stored_structures_that_they_show(stored, tmp_path):
+    path, made = stored
+    Desk(tmp_path / "runs", open_frames(path))
+    desk.race(open_frames(path), folder=tmp_path / "runs")
+    assert made == []
+    for data in (path, open_frames(path)):
+        moved = desk.dynamics(data, build("lorem", "tiny"), frame=7)
+        assert set(made) == {7}
+        assert len(moved["atoms"]) == 3
+        made.clear()
+
+
+def test_a_training_from_disk_is_begun_by_the_panel_and_resumed_by_fit(stored, tmp_path):
+    path, _ = stored
+    training = ended(Desk(tmp_path / "runs", str(path), structures=8).begin(name="disk"))
+    assert training.state == "done"
+    assert training.comparison is not None
+    assert len(training.comparison.frames) == 10
+    train, validation, _ = parts(str(path), n_train=8)
+    run = Run.open(training.folder)
+    assert run.data["train"] == train.fingerprint()
+    config = dataclasses.replace(run.config, epochs=3)
+    again = fit(run.model(), train, validation, config, folder=run.folder, resume=True, progress=False)
+    assert again.outcome.epoch == 3

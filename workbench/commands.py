@@ -187,21 +187,14 @@ def _trained(run: Run, model: Potential, data: Mapping[str, Any]) -> Answer:
 def parts(args: argparse.Namespace, seed: int) -> tuple[Sequence[ase.Atoms], Sequence[ase.Atoms], str]:
     """Frames to train on, frames to validate on, and who decided."""
     from workbench.catalogue import DATASETS
-    from workbench.splits import given_split, split
-    from workbench.stored import StoredFrames
+    from workbench.splits import given_split, named_parts, split
 
     keys = flags.given(args, flags.READING)
     frames = flags.frames(args.data, args.index, args.split, **keys)
-    if args.validation is None and args.group is None:
-        words = set(
-            map(
-                str,
-                frames.splits if isinstance(frames, StoredFrames) else (f.info.get("split") for f in frames),
-            )
-        )
-        if {"train", "validation"} <= words:
-            train, validation, _ = given_split(frames)
-            return train, validation, "as the data say"
+    drawn = args.validation is not None or args.group is not None
+    if not drawn and {"train", "validation"} <= named_parts(frames):
+        train, validation, _ = given_split(frames)
+        return train, validation, "as the data say"
     asked = args.validation or "0.1"
     try:
         size = int(asked) if asked.isdigit() else float(asked)

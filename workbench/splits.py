@@ -71,6 +71,12 @@ def split(
     return Split(*(_part(frames, sorted(parts[name])) for name in ("train", "validation", "test")))
 
 
+def named_parts(frames: Sequence[ase.Atoms]) -> set[str]:
+    """The words that `info["split"]` says of the frames, "None" where it says nothing; stored ones are not read."""
+    said = frames.splits if isinstance(frames, StoredFrames) else [atoms.info.get("split") for atoms in frames]
+    return set(map(str, said))
+
+
 def given_split(
     frames: Sequence[ase.Atoms],
     key: str = "split",

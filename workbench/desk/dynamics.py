@@ -13,6 +13,7 @@ import ase
 from workbench import flags
 from workbench.analysis import Drift, drift_of, rdf
 from workbench.desk.field import Field
+from workbench.desk.frames import untouched
 from workbench.drift_cause import diagnose_drift
 from workbench.dynamics import run_md
 from workbench.ensembles import ENSEMBLES
@@ -20,6 +21,7 @@ from workbench.flags import described
 from workbench.jobs import Job, start
 from workbench.models.contract import Potential
 from workbench.predict import check
+from workbench.stored import StoredFrames
 from workbench.stream import Stream
 
 SETTINGS = (
@@ -101,15 +103,16 @@ def share_done(stream: Stream) -> float:
     return row["step"] / (row["step"] + left)
 
 
-def _frames(data: str | Path | ase.Atoms | Sequence[ase.Atoms]) -> list[ase.Atoms]:
+def _frames(data: str | Path | ase.Atoms | Sequence[ase.Atoms]) -> Sequence[ase.Atoms]:
     if isinstance(data, ase.Atoms):
         return [data]
-    return list(flags.frames(str(data))) if isinstance(data, str | Path) else list(data)
+    return flags.frames(str(data)) if isinstance(data, str | Path) else untouched(data)
 
 
 def _fields(frames: Sequence[ase.Atoms], models: Mapping[str, Any]) -> list[Field]:
     said = described(run_md, SETTINGS)
-    interval = max(1, min(10, 1000 // max(map(len, frames))))
+    sizes = frames.sizes if isinstance(frames, StoredFrames) else [len(atoms) for atoms in frames]
+    interval = max(1, min(10, 1000 // int(max(sizes))))
     first = [Field("model", "model", next(iter(models)), choices=list(models), help="that gives the forces")]
     if len(frames) > 1:
         first.append(

@@ -10,15 +10,16 @@ import numpy as np
 from workbench import flags
 from workbench.catalogue import DATASETS
 from workbench.desk.settings import GIVEN
-from workbench.splits import given_split, split
+from workbench.splits import given_split, named_parts, split
+from workbench.stored import StoredFrames
 
 HELD_BACK = 0.1  # of the frames, where the data do not say which
 
 
 def parts(
     data: str, given: Sequence[ase.Atoms] | None = None, *, seed: int = 0, n_train: int = 0
-) -> tuple[list[ase.Atoms], list[ase.Atoms], str]:
-    """Frames to train on, frames to validate on, and who decided, in words.
+) -> tuple[Sequence[ase.Atoms], Sequence[ase.Atoms], str]:
+    """Frames to train on, frames to validate on, and who decided, in words. Stored frames stay on disk.
 
     data      a data set of the catalogue, the path of a file, or GIVEN
     given     the frames that GIVEN stands for
@@ -34,9 +35,8 @@ def parts(
             f"data is {GIVEN!r}, but none are: a notebook gave them to an earlier panel. Choose a data set or a "
             "file, or give the frames again: desk.training(frames)"
         )
-    frames = list(given) if data == GIVEN and given is not None else list(flags.frames(data))
-    named = {str(frame.info.get("split")) for frame in frames}
-    if {"train", "validation"} <= named:
+    frames: Sequence[ase.Atoms] = given if data == GIVEN and given is not None else flags.frames(data)
+    if {"train", "validation"} <= named_parts(frames):
         train, validation, _ = given_split(frames)
         how = "as the data say"
     else:
@@ -50,10 +50,15 @@ def parts(
                 f"structures is {n_train}; {data} has {len(train)} to train on. Take fewer, or 0 for all"
             )
         train = spread(train, n_train)
-    return list(train), list(validation), how
+    return train, validation, how
 
 
-def spread(frames: Sequence[ase.Atoms], n: int) -> list[ase.Atoms]:
+def spread(frames: Sequence[ase.Atoms], n: int) -> Sequence[ase.Atoms]:
     """At most n of the frames, evenly spaced, in their order."""
     kept = np.linspace(0, len(frames) - 1, min(n, len(frames))).round().astype(int)
-    return [frames[i] for i in kept]
+    return frames.part(kept) if isinstance(frames, StoredFrames) else [frames[i] for i in kept]
+
+
+def untouched(frames: Sequence[ase.Atoms]) -> Sequence[ase.Atoms]:
+    """A list that nobody else changes; stored frames as they are, for those are read when they are needed."""
+    return frames if isinstance(frames, StoredFrames) else list(frames)

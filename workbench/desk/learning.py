@@ -178,7 +178,7 @@ class Training:
         train, validation = self._parts()
         config, model = self._resumed() if resume else self._new()
         self._describe(model, config)
-        self._shown = spread(validation, SHOWN)
+        self._shown = list(spread(validation, SHOWN))
         self._tell()
         end = self.stream.subscribe(lambda row: self._took(row, model))
         try:
@@ -200,7 +200,7 @@ class Training:
             with self._complaining("Its predictions cannot be shown"):
                 self._compare(model, best)
 
-    def _parts(self) -> tuple[list[ase.Atoms], list[ase.Atoms]]:
+    def _parts(self) -> tuple[Sequence[ase.Atoms], Sequence[ase.Atoms]]:
         values = self.values
         train, validation, how = parts(
             values["data"], self._given, seed=values["seed"], n_train=values["structures"]
@@ -311,7 +311,7 @@ class Training:
                 raise ValueError(f"{self.values['data']} no longer holds the structures it was validated on")
             model = run.model("best")
             self._describe(model, run.config)
-            self._shown = spread(validation, SHOWN)
+            self._shown = list(spread(validation, SHOWN))
             best = [row["epoch"] for row in self.stream.since(0) if row.get("best") == 1.0]
             self._compare(model, best[-1] if best else math.nan)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from workbench.dataset import GraphDataset
 from workbench.desk.field import Field
+from workbench.desk.frames import untouched
 from workbench.desk.learning import Training
 from workbench.desk.settings import GIVEN, data_field, details, training_fields
 from workbench.desk.turns import Floor, Turn
@@ -75,7 +76,7 @@ def race(
     """
     if not 2 <= len(models) <= len(PLACES):
         raise ValueError(f"got {len(models)} models; expected two or three")
-    given = None if isinstance(data, str | Path) else list(data)
+    given = None if isinstance(data, str | Path) else untouched(data)
     asked = [" ".join(model) for model in models] + [NOBODY] * (len(PLACES) - len(models))
     offered = [f"{name} {preset}" for name in sorted(MODELS) for preset in MODELS[name].presets]
     by_name = {field.name: field for field in training_fields()}
@@ -254,7 +255,7 @@ class Entrant(Training):
         rows = self.stream.since(max(0, len(self.stream) - 2))
         return max((60 * row["minutes"] for row in rows if "minutes" in row), default=0.0)
 
-    def _parts(self) -> tuple[list[ase.Atoms], list[ase.Atoms]]:
+    def _parts(self) -> tuple[Sequence[ase.Atoms], Sequence[ase.Atoms]]:
         train, validation = super()._parts()
         self._batch = train[: self.values["batch_size"]]
         return train, validation

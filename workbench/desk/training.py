@@ -14,6 +14,7 @@ from typing import Any
 import ase
 
 from workbench.desk.field import Field
+from workbench.desk.frames import untouched
 from workbench.desk.learning import Training, in_words, under_way
 from workbench.desk.settings import GIVEN, data_field, details, model_fields, training_fields
 from workbench.models import MODELS
@@ -41,7 +42,7 @@ def training(
 
     Raises ValueError for an unknown model or preset or a value out of bounds, TypeError for an unknown setting.
     """
-    given = None if isinstance(data, str | Path) else list(data)
+    given = None if isinstance(data, str | Path) else untouched(data)
     fields = [
         data_field(str(data) if given is None else GIVEN, given is not None),
         *model_fields(model, preset),
