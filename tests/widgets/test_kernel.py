@@ -1,0 +1,31 @@
+"""What panels ask of the Jupyter kernel under them."""
+
+from __future__ import annotations
+
+import time
+
+from jupyter_client.manager import start_new_kernel
+
+REGISTER = """
+import asyncio
+get_ipython().kernel.comm_manager.register_target("ear", lambda comm, opened: None)
+"""
+
+
+def test_a_message_that_comes_while_a_cell_runs_is_answered_with_idle() -> None:
+    """A widget keeps back all that it has to say until the kernel is idle after what it said last: ipykernel 7.4 is
+    silent after a message that it deals with during another, and clicks are lost for good."""
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        client.execute_interactive(REGISTER, timeout=60, output_hook=lambda message: None)
+        cell = client.execute("await asyncio.sleep(0.5)")
+        sent = client.session.msg("comm_open", {"comm_id": "one", "target_name": "ear", "data": {}})
+        client.shell_channel.send(sent)
+        wanted, end = {cell, sent["header"]["msg_id"]}, time.monotonic() + 60
+        while wanted:
+            message = client.get_iopub_msg(timeout=max(0.0, end - time.monotonic()))
+            if message["content"].get("execution_state") == "idle":
+                wanted.discard(message["parent_header"]["msg_id"])
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
