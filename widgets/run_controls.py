@@ -30,7 +30,7 @@ class RunControls(Panel):
     start      called without arguments by the Start button; returns the job at once. None: no Start button
     job        a job that runs already
     progress   called without arguments, gives the share that is done in 0..1; None: no bar and no time left
-    on_end     called with the job when it has ended
+    on_end     called with the job when it has ended, before another can be started by the button
     """
 
     def __init__(
@@ -49,7 +49,8 @@ class RunControls(Panel):
         self._start, self._progress, self._on_end = start, progress, on_end
         self._job: Any = None
         self._lock = threading.Lock()
-        self._ended = True
+        self._ending: Any = None  # the job whose end is being told, or was
+        self._told: Any = None  # the job whose end was told
         self._owned: Any = None  # the job that the Start button started
         self._worked_s, self._looked = 0.0, 0.0
         self._build()
@@ -94,6 +95,7 @@ class RunControls(Panel):
 
     def start(self) -> None:
         """Start a run, unless one is running: then say so."""
+        self._look()  # the end of the one before is told first
         with self._lock:
             if self.state in _ALIVE:
                 self.log.write("A run is going on already. Stop it before starting another.")
@@ -125,17 +127,35 @@ class RunControls(Panel):
             self._owned.stop()
 
     def _follow(self, job: Any) -> None:
-        self._job, self._ended = job, False
+        self._job = job
         self._worked_s, self._looked = 0.0, time.monotonic()
         self._pump.wake()
 
+    @property
+    def _ended(self) -> bool:
+        """Whether there is nothing to wait for: the end of the job was told."""
+        return self._told is self._job
+
+    def _look(self) -> str:
+        """The state, and if it is the first to show that the job has ended, tell so before returning."""
+        with self._lock:
+            job, state = self._job, self.state
+            ends = job is not None and state not in _ALIVE and self._ending is not job
+            if ends:
+                self._ending = job
+        if not ends:
+            return state
+        self.log.guard(self._end)(job)
+        self._told = job
+        return self.state  # on_end may have started another
+
     def _refresh(self) -> bool:
-        state = self.state
+        state = self._look()
         now = time.monotonic()
         if state == "running":
             self._worked_s += now - self._looked
         self._looked = now
-        alive = state in _ALIVE
+        alive = state in _ALIVE or not self._ended
         self.start_button.disabled = alive
         self.pause_button.disabled = state not in ("running", "paused")
         self.pause_button.description = "Resume" if state == "paused" else "Pause"
@@ -145,17 +165,13 @@ class RunControls(Panel):
         mark, colour = _MARKS.get(state, ("?", "#7b7b7b"))
         sign = f'<span style="color:{colour}" aria-hidden="true">{mark}</span>'
         self._status.value = f'<span role="status" style="margin-left:6px">{sign} {self.describe()}</span>'
-        with self._lock:
-            ends, self._ended = not (alive or self._ended), self._ended or not alive
-        if ends:
-            self._end()
         return alive
 
-    def _end(self) -> None:
-        if self._job.error is not None:
-            self.log.write(getattr(self._job, "report", "") or repr(self._job.error))
+    def _end(self, job: Any) -> None:
+        if job.error is not None:
+            self.log.write(getattr(job, "report", "") or repr(job.error))
         if self._on_end is not None:
-            self._on_end(self._job)
+            self._on_end(job)
         self.keep_picture()
 
     def _share(self) -> float:

@@ -94,6 +94,65 @@ def test_an_error_of_the_run_is_shown_once_and_on_end_is_called():
     controls.close()
 
 
+class Held:
+    """Something called in another thread that stays there until it is let go."""
+
+    def __init__(self):
+        self.entered, self.go, self.got = threading.Event(), threading.Event(), []
+
+    def __call__(self, *got):
+        self.got.extend(got)
+        self.entered.set()
+        assert self.go.wait(20)
+        return 0.5
+
+
+def test_nothing_is_started_before_the_end_was_told():
+    told, work = Held(), Counting(length=3)
+    controls = RunControls(work.start, on_end=told)
+    controls.start()
+    assert told.entered.wait(20)
+    controls._refresh()  # as a click on another button does
+    assert controls.state == "done"
+    assert controls.start_button.disabled
+    told.go.set()
+    wait_until(lambda: not controls.start_button.disabled)
+    assert told.got == [controls.job]
+    controls.close()
+
+
+def test_a_run_that_begins_while_the_last_is_looked_at_is_not_told_to_have_ended():
+    long, ended, looking = Counting(), [], Held()
+    work = iter([Counting(length=3), long])
+
+    def progress():
+        return looking() if threading.current_thread().name == "slow" else 0.5
+
+    controls = RunControls(lambda: next(work).start(), progress=progress, on_end=ended.append)
+    controls.start()
+    first = controls.job
+    wait_until(lambda: ended == [first])
+    slow = threading.Thread(target=controls._refresh, name="slow")
+    slow.start()
+    assert looking.entered.wait(20)
+    controls.start()
+    looking.go.set()
+    slow.join()
+    wait_until(lambda: long.steps > 3)
+    assert ended == [first]
+    controls.stop()
+    wait_until(lambda: ended == [first, controls.job])
+    controls.close()
+
+
+def test_an_error_of_on_end_leaves_the_buttons_in_order():
+    controls = RunControls(Counting(length=3).start, on_end=lambda job: {}["model"])
+    controls.start()
+    wait_until(lambda: "KeyError: 'model'" in controls.log.text)
+    wait_until(lambda: not controls.start_button.disabled)
+    controls.close()
+
+
 def test_an_error_of_the_start_is_shown():
     controls = RunControls(lambda: {}["model"])
     controls.start_button.click()
