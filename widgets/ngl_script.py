@@ -148,6 +148,7 @@ if (!this.workbench) this.workbench = (function (view) {
       if (message.camera && message.camera.length) { stage.viewerControls.orient(message.camera); untouched = false; }
       else if (message.fit || (isNew && untouched)) fit(0);  // arrows, say, reach farther than atoms
       stage.viewer.requestRender();
+      (view.workbenchLater || []).splice(0).forEach(call => call(this));  // what was asked before there was a picture
       // The kernel sends the next state only after this, so a slow browser is never flooded.
       requestAnimationFrame(() => view.send({type: "workbench_drawn"}));
     },

@@ -103,7 +103,7 @@ class NGLStage:
             return False
 
     def fit(self) -> None:
-        self._execute("this.workbench.fit()")
+        self._execute("this.workbench?.fit()")
 
     def fit_with_next_drawing(self) -> None:
         """See all of what is drawn next."""
@@ -111,7 +111,8 @@ class NGLStage:
 
     def download(self, name: str) -> None:
         """Let the browser save the picture, in twice the size seen."""
-        self._execute(f"this.workbench.download({json.dumps(name)})")
+        call = f"it => it.download({json.dumps(name)})"  # later, by a page that has not drawn yet
+        self._execute(f"this.workbench ? ({call})(this.workbench) : (this.workbenchLater ??= []).push({call})")
 
     def close(self) -> None:
         self.widget.close()
@@ -151,7 +152,8 @@ class NGLStage:
             "camera": camera,
         }
         self._sent = time.monotonic()
-        self._execute(f"this.workbench.draw({json.dumps(message)})")
+        # A page that knows no workbench yet asks for the whole scene when it is ready.
+        self._execute(f"this.workbench?.draw({json.dumps(message)})")
 
     def _execute(self, code: str) -> None:
         self.widget.send(

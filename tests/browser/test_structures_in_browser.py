@@ -251,6 +251,18 @@ def test_reload_of_the_page_shows_the_present_state(open_notebook):
     assert share_of_colour(pixels, blue) > 0.002, "the colours are lost"
 
 
+def test_what_is_asked_of_a_page_that_is_not_ready_is_done_when_it_is(open_notebook):
+    notebook = open_notebook(MOLECULE, "view = StructureView(atoms)\nview")
+    settle(notebook)
+    notebook.do("view.stage._execute('delete this.workbench')")  # as it is just after a reload
+    with notebook.page.expect_download() as download:
+        notebook.do("view.stage.fit(); view.colour(np.linspace(-1, 1, 9)); view.stage.download('early.png')")
+        notebook.do("view.stage._receive(None, {'type': 'request_loaded'}, None)")
+    assert download.value.suggested_filename == "early.png"
+    assert download.value.path().read_bytes()[:4] == b"\x89PNG"
+    assert not notebook.complaints, "a call that came too early was an error"
+
+
 def test_dark_theme(open_notebook):
     notebook = open_notebook(
         MOLECULE,

@@ -40,7 +40,7 @@ class Loaded:
         self.view.stage._receive(None, {"type": "request_loaded"}, None)
 
     def draws(self):
-        start = "this.workbench.draw("
+        start = "this.workbench?.draw("
         return [json.loads(code[len(start) : -1]) for code in self.sent if code.startswith(start)]
 
     def wait_for_draw(self, count):
