@@ -9,7 +9,7 @@ from structures_for_tests import EVERY_KIND, ethanol, salt, water_pair
 
 from workbench.graphs import graph
 from workbench.models import Potential, build
-from workbench.nn import attention
+from workbench.nn import all_to_all, attention
 from workbench.predict import predict, properties
 
 
@@ -39,7 +39,8 @@ def test_what_it_shows_is_what_the_energy_used(kind, monkeypatch) -> None:
             used.append(torch.softmax(logits, dim))
             return used[-1]
 
-    monkeypatch.setattr(attention, "torch", Watching())
+    for module in (attention, all_to_all):
+        monkeypatch.setattr(module, "torch", Watching())
     predict(found, atoms)
     shown = predict(found, atoms, diagnose=True).diagnostics.attention
     assert [a.label for a in shown[:3]] == [

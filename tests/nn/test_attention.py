@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workbench.nn import attention
-from workbench.nn.attention import AllToAllAttention, NeighbourhoodAttention, pair_table, sinc_bias
+from workbench.nn.attention import NeighbourhoodAttention, Normalised
 from workbench.nn.harmonics import spherical_harmonics
 from workbench.nn.radial import gaussian_linear
 from workbench.nn.reorder import Reorder
@@ -70,56 +69,19 @@ def test_only_the_own_token_is_the_first_of_all(frequencies: tuple[int, ...] | N
     np.testing.assert_allclose(weights.detach(), all_weights[:, :, :1].detach(), atol=1e-12)
 
 
-def all_to_all(portions: int, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """Output, weights and gradients of attention among 7 and 5 atoms, in one piece or in portions."""
-    torch.manual_seed(1)
-    layer = AllToAllAttention(8, 2, 0.5, n_sinc=6).double()
-    x = randn(2, 7, 8).requires_grad_()
-    positions = randn(2, 7, 3).requires_grad_()
-    absent = torch.arange(7) >= torch.tensor([[7], [5]])
-    if portions > 1:
-        monkeypatch.setattr(attention, "ROWS_AT_ONCE", 2 * 2 * 7 * 7 // portions)
-    i, j, place = pair_table(7, x.device)
-    squares = (positions[:, i] - positions[:, j]).square().sum(2)
-    distances = torch.where(squares > 0, torch.where(squares > 0, squares, 1.0).sqrt(), 0.0)
-    layer.radial.data += 0.3 * randn(2, 6)
-    bias = sinc_bias(distances, layer.radial, place)
-    out, weights = layer(x, absent, bias, show=True)
-    gradients = torch.autograd.grad((out[~absent] ** 2).sum(), [x, positions, layer.radial], create_graph=True)
-    (again,) = torch.autograd.grad(gradients[1].square().sum(), [layer.radial])
-    return [out, weights, *gradients, again]
+def test_norms_are_rms_norms_to_every_derivative() -> None:
+    x = randn(3, 4, 5).requires_grad_()
+    np.testing.assert_allclose(
+        Normalised.apply(x, 0.1)[0].detach(),
+        torch.nn.functional.rms_norm(x, (5,), eps=0.1).detach(),
+        atol=1e-14,
+    )
 
+    def norm(x: Tensor) -> Tensor:
+        return Normalised.apply(x, 0.1)[0]
 
-def test_portions_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = all_to_all(1, monkeypatch)
-    for a, b in zip(whole, all_to_all(3, monkeypatch), strict=True):
-        np.testing.assert_allclose(a.detach(), b.detach(), atol=1e-11)
-    weights = whole[1]
-    np.testing.assert_allclose(weights.detach().sum(3), 1, atol=1e-12)
-    assert (weights[1, :, :, 5:] == 0).all()
-
-
-def test_the_bias_by_distance() -> None:
-    i, j, place = pair_table(4, torch.device("cpu"))
-    assert (i <= j).all()
-    distances = torch.linspace(0, 40, 10, dtype=torch.float64)[None]
-    weights = randn(3, 32)
-    omega = np.geomspace(np.pi / 120, np.pi / 0.25, 32)
-    sinc = np.sinc(distances[0, :, None].numpy() * omega / np.pi)
-    expected = np.log(np.log1p(np.exp(sinc @ weights.numpy().T)) + 1e-6)
-    found = sinc_bias(distances, weights, place)
-    np.testing.assert_allclose(found[0, :, i, j].T, expected, atol=1e-10)
-    np.testing.assert_array_equal(found, found.transpose(2, 3))
-
-
-def test_the_bias_is_smooth_through_the_series_near_zero() -> None:
-    weights, (_, _, place) = randn(2, 4), pair_table(1, torch.device("cpu"))
-    distances = torch.tensor([[0.0], [1e-9], [0.0007], [0.2]], dtype=torch.float64, requires_grad=True)
-
-    def bias(r: Tensor) -> Tensor:
-        return sinc_bias(r, weights, place)
-
-    assert torch.autograd.gradgradcheck(bias, (distances,))
+    assert torch.autograd.gradcheck(norm, (x,))
+    assert torch.autograd.gradgradcheck(norm, (x,))
 
 
 def test_gaussians_by_portions_are_all_gaussians() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -13,18 +13,9 @@ from torch.nn.functional import gelu, linear
 from workbench.diagnostics import Attention, Diagnostics
 from workbench.graphs import Graph
 from workbench.models.contract import Output, Potential
-from workbench.nn.attention import (
-    AllToAllAttention,
-    FeedForward,
-    NeighbourhoodAttention,
-    Readout,
-    dense,
-    normed_linear,
-    pair_table,
-    sinc_bias,
-)
+from workbench.nn.all_to_all import AllToAllAttention, Places, rows_at_once, sinc_bias
+from workbench.nn.attention import FeedForward, NeighbourhoodAttention, Readout, dense, normed_linear
 from workbench.nn.harmonics import degree_of_component, spherical_harmonics
-from workbench.nn.minimum_image import minimum_image
 from workbench.nn.radial import gaussian_linear
 from workbench.nn.reorder import Reorder
 from workbench.nn.soft_neighbours import REACH, Slots, soft_neighbours
@@ -102,9 +93,10 @@ class _Geometry(NamedTuple):
 
     slots: Slots
     angles: list[Tensor]  # (n_atoms, 1, n_slots, n_slots) each | P_l of the cosines between slots, l = 1, ...
-    place: Tensor | None  # (n_atoms,) | in the table of all structures; None for one, which is its own table
+    row: Tensor | None  # (n_atoms,) | in the table of all structures; None for one, which is its own table
     absent: Tensor | None  # (n_structures, n_most) | bool
-    radial: list[Tensor] | None  # per layer, (n_structures, n_heads, n_most, n_most)
+    places: Places | None  # of the atoms in that table
+    biases: Sequence[Tensor | None]  # per layer, (n_structures, n_heads, n_most, n_most), of few atoms
 
 
 class AllScAIP(Potential):
@@ -204,8 +196,7 @@ class AllScAIP(Potential):
         tokens = self._tokens(graph, slots, harmonics)
         shown: list[Attention] = []
         for layer, block in enumerate(self.blocks):
-            radial = None if geometry.radial is None else geometry.radial[layer]
-            tokens, weights = block(tokens, geometry, radial, diagnose)
+            tokens, weights = block(tokens, geometry, geometry.biases[layer], diagnose)
             if diagnose:
                 shown += _show(layer, weights, slots)
         atoms = tokens[:, 0]
@@ -284,29 +275,32 @@ class AllScAIP(Potential):
             )
         return charge + LARGEST_CHARGE, spin
 
-    def _everywhere(self, graph: Graph) -> tuple[Tensor | None, Tensor | None, list[Tensor] | None]:
-        """For attention between all atoms: where each atom is in the table of structures, which places are empty, and
-        the bias by distance of every layer."""
+    def _everywhere(
+        self, graph: Graph
+    ) -> tuple[Tensor | None, Tensor | None, Places | None, Sequence[Tensor | None]]:
+        """The last four of _Geometry, for attention between all atoms."""
+        n_layers = len(self.blocks)
         if not self.config.all_to_all:
-            return None, None, None
-        sizes, most = graph.sizes, int(graph.sizes.max())
-        place, absent = None, None
+            return None, None, None, [None] * n_layers
+        most = graph.n_atoms
+        row, absent = None, None
         positions = graph.positions.unsqueeze(0)
         if graph.n_structures > 1:
+            sizes = graph.sizes
+            most = int(sizes.max())
             start = sizes.cumsum(0) - sizes
             within = torch.arange(graph.n_atoms, device=start.device) - start[graph.structure_index]
-            place = graph.structure_index * most + within
+            row = graph.structure_index * most + within
             absent = torch.arange(most, device=start.device) >= sizes.unsqueeze(1)
-            positions = _spread(graph.positions, place, graph.n_structures, most)
+            positions = _spread(graph.positions, row, graph.n_structures, most)
         if not self.config.radial_bias:
-            return place, absent, None
-        i, j, pair = pair_table(most, positions.device)
-        vectors = minimum_image(positions[:, j] - positions[:, i], graph.cell, graph.pbc).to(self.dtype)
-        squares = vectors.square().sum(2)
-        apart = squares > 0
-        distances = torch.where(apart, torch.where(apart, squares, 1.0).sqrt(), 0.0)
+            return row, absent, None, [None] * n_layers
+        places = Places(positions, graph.cell, graph.pbc)
+        if rows_at_once(graph.n_structures * self.config.n_heads, most) < most:
+            return row, absent, places, [None] * n_layers  # each layer makes its own, by portions
         weights = torch.cat([cast(Any, block).nodes.radial for block in self.blocks])
-        return place, absent, list(sinc_bias(distances, weights, pair).chunk(len(self.blocks), dim=1))
+        distances = places.distances(0, most, self.dtype)
+        return row, absent, places, sinc_bias(distances, weights).chunk(n_layers, dim=1)
 
 
 class Block(nn.Module):
@@ -331,25 +325,25 @@ class Block(nn.Module):
         self.atoms = FeedForward(d, gain)
 
     def forward(
-        self, tokens: Tensor, geometry: _Geometry, radial_bias: Tensor | None, show: bool
-    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor | None]]:
+        self, tokens: Tensor, geometry: _Geometry, bias: Tensor | None, show: bool
+    ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None, Tensor | None]]:
         slots, angles = geometry.slots, geometry.angles
         # Where pair i -> j stands among those that leave i, its reverse stands among those that leave j. So the same
         # table serves both ends, with the same envelopes and, as two turned arrows keep their angle, the same angles.
-        tokens, leaving = self.source(tokens, slots.log_envelope, angles)
+        tokens, leaving = self.source(tokens, slots.log_envelope, angles, show=show)
         tokens = _other_end(tokens, slots.reverse)
-        tokens, arriving = self.destination(tokens, slots.log_envelope, angles, own_only=self.last)
+        tokens, arriving = self.destination(tokens, slots.log_envelope, angles, self.last, show)
         if not self.last:
             tokens = _other_end(tokens, slots.reverse)
         atoms, edges = tokens[:, 0], tokens[:, 1:]
         everywhere = None
         if self.nodes is not None:
             table, absent = atoms.unsqueeze(0), geometry.absent
-            if geometry.place is not None and absent is not None:
-                table = _spread(atoms, geometry.place, *absent.shape)
-            table, everywhere = self.nodes(table, absent, radial_bias, show)
+            if geometry.row is not None and absent is not None:
+                table = _spread(atoms, geometry.row, *absent.shape)
+            table, everywhere = self.nodes(table, absent, geometry.places, bias, show)
             atoms = table.flatten(0, 1)
-            atoms = atoms if geometry.place is None else atoms[geometry.place]
+            atoms = atoms if geometry.row is None else atoms[geometry.row]
         atoms = self.atoms(atoms).unsqueeze(1)
         if not self.last:
             atoms = torch.cat([atoms, self.edges(edges)], dim=1)
@@ -362,9 +356,9 @@ def _other_end(tokens: Tensor, reverse: Tensor) -> Tensor:
     return moved.reshape(tokens.shape)
 
 
-def _spread(atoms: Tensor, place: Tensor, n_structures: int, n_most: int) -> Tensor:
+def _spread(atoms: Tensor, row: Tensor, n_structures: int, n_most: int) -> Tensor:
     """(n_structures, n_most, ...) | atoms in a table with a row for each structure, zero where there is none."""
-    table = atoms.new_zeros(n_structures * n_most, *atoms.shape[1:]).index_copy(0, place, atoms)
+    table = atoms.new_zeros(n_structures * n_most, *atoms.shape[1:]).index_copy(0, row, atoms)
     return table.unflatten(0, (n_structures, n_most))
 
 

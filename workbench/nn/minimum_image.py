@@ -25,15 +25,17 @@ def minimum_image(vectors: Tensor, cell: Tensor, pbc: Tensor) -> Tensor:
 
 def _whole_cells(vectors: Tensor, cell: Tensor, pbc: Tensor) -> Tensor:
     """(n_pairs, 3) | n of the shortest v + n @ cell."""
-    whole = torch.zeros_like(vectors)
     if not bool(pbc.any()):
-        return whole
+        return torch.zeros_like(vectors)
     axes = cell[pbc]
     inverse = torch.linalg.pinv(axes)
     nearest = -torch.round(vectors @ inverse)
     gram = axes @ axes.T
     if not torch.allclose(gram, torch.diag(gram.diagonal()), atol=1e-12 * float(gram.max())):
         nearest = _search(vectors, axes, inverse, nearest)
+    if bool(pbc.all()):
+        return nearest
+    whole = torch.zeros_like(vectors)
     whole[:, pbc] = nearest
     return whole
 
