@@ -12,8 +12,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-from e3nn import o3
 from torch import Tensor
+
+from workbench.nn.clebsch_gordan import clebsch_gordan
 
 
 def spherical_harmonics(max_degree: int, unit_vectors: Tensor) -> Tensor:
@@ -37,19 +38,13 @@ def _raising(max_degree: int, dtype: torch.dtype, device: torch.device) -> list[
     """For l = 2..max_degree, ((2l - 1) * 3, 2l + 1) | takes Y_{l-1} Y_1 to Y_l."""
     tables = []
     for degree in range(2, max_degree + 1):
-        # Y_{l-1} and Y_1 of one direction couple to a multiple of Y_l, which e3nn gives at the pole.
-        table = o3.wigner_3j(degree - 1, 1, degree, dtype=torch.float64).flatten(0, 1)
-        pole = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
-        before, after = (
-            o3.spherical_harmonics(one, pole, normalize=False, normalization="norm")
-            for one in (degree - 1, degree)
-        )
-        raised = (before.unsqueeze(2) * pole.unsqueeze(1)).flatten(1) @ table
-        scale = (after * raised).sum() / raised.square().sum()
-        tables.append((scale * table).to(device, dtype))
+        # Y_{l-1} and Y_1 of one direction couple to a multiple of Y_l. At the pole all of them are 1 at m = 0, else 0.
+        table = clebsch_gordan(degree - 1, 1, degree)
+        tables.append((table / table[degree - 1, 1, degree]).flatten(0, 1).to(device, dtype))
     return tables
 
 
+@lru_cache(maxsize=32)
 def degree_of_component(max_degree: int, device: torch.device | None = None) -> Tensor:
     """((max_degree + 1)^2,) | the degree l of every component."""
     degrees = torch.arange(max_degree + 1, device=device)
@@ -71,7 +66,7 @@ def coupling(left: int, right: int, out: int) -> Tensor:
         for l2 in range(right + 1):
             for l3 in range(abs(l1 - l2), min(l1 + l2, out) + 1):
                 if (l1 + l2 + l3) % 2 == 0:
-                    block = o3.wigner_3j(l1, l2, l3, dtype=torch.float64) * (2 * l3 + 1) ** 0.5
+                    block = clebsch_gordan(l1, l2, l3) * (2 * l3 + 1) ** 0.5
                     table[l1**2 : (l1 + 1) ** 2, l2**2 : (l2 + 1) ** 2, l3**2 : (l3 + 1) ** 2] = block
     return table
 
