@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import units
+from structures_for_tests import labelled_water
 
 from workbench import downloads
 from workbench.catalogue import fetched
 from workbench.cli import main
-from workbench.conversion import convert, prepare
-from workbench.downloads import fetch, named, unpack
+from workbench.conversion import convert, prepare, ready_from
+from workbench.downloads import fetch, named, only_member, unpack
 from workbench.literature import RESULTS
 from workbench.published import PUBLISHED, Published
-from workbench.structures import labels, read
+from workbench.structures import labels, read, write
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -277,6 +278,36 @@ def test_an_archive_holds_plain_files_only(kind, tmp_path):
     with pytest.raises(ValueError, match="no plain file"):
         unpack(tar_of(tmp_path / "set.tar.gz", "link", type=kind, linkname="/etc/passwd", size=0))
     assert kept(tmp_path) == {"set.tar.gz"}
+
+
+def test_the_only_file_of_frames_in_an_archive_is_made_ready(publish, tmp_path, capsys):
+    write(tmp_path / "frames.xyz", labelled_water(5))
+    frames = (tmp_path / "frames.xyz").read_text()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("inner/electrolyte.xyz", frames)
+        archive.writestr("__MACOSX/inner/._electrolyte.xyz", b"\0\5")
+        archive.writestr("readme.txt", "five waters")
+    (tmp_path / "mine.zip").write_bytes(packed.getvalue())
+    name = publish("absent", suffix=".zip", checksum=f"sha256:{hashlib.sha256(packed.getvalue()).hexdigest()}")
+    command = ["data", "fetch", name, "--folder", str(tmp_path / "data"), "--file", str(tmp_path / "mine.zip")]
+    assert main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (tmp_path / "data" / "trial.xyz").read_text() == frames
+    assert told["ready"] == str(tmp_path / "data" / "trial.h5")
+    assert told["about"]["n_frames"] == 5
+    assert [len(atoms) for atoms in fetched(name, tmp_path / "data")] == [3] * 5
+
+
+@pytest.mark.parametrize("names", [["a.txt"], ["a.xyz", "b.xyz"]])
+def test_of_other_archives_nothing_is_made_ready(names, tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, "abc")
+    assert only_member(tmp_path / "set.zip", ready_from) is None
+    (tmp_path / "set.json").write_text("{}")
+    assert only_member(tmp_path / "set.json", ready_from) is None
+    assert kept(tmp_path) == {"set.zip", "set.json"}
 
 
 def test_an_archive_larger_than_the_disk_is_refused(tmp_path, monkeypatch):

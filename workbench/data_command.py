@@ -149,7 +149,7 @@ def _shown_progress() -> Iterator[Callable[[int, float | None], None] | None]:
 
 def _fetch(args: argparse.Namespace) -> Answer:
     from workbench.conversion import prepare, ready_from
-    from workbench.downloads import fetch, named, unpack
+    from workbench.downloads import fetch, named, only_member, unpack
 
     def show(so_far: int, total: int | None) -> None:
         of = f" of {total / 1e6:.1f}" if total else ""
@@ -171,10 +171,11 @@ def _fetch(args: argparse.Namespace) -> Answer:
     document = {**asdict(entry), "file": path, "unpacked": files}
     if not args.convert:
         return Answer(document, text)
-    if not ready_from(path):
+    source = path if ready_from(path) else only_member(path, ready_from)
+    if source is None:
         return Answer(document, f"{text}\nnot made ready to train: {path.suffix} is no form that `read` knows")
     with flags.quiet(), _shown_progress() as progress:
-        stored = prepare(entry, path, progress)
+        stored = prepare(entry, source, progress)
     ready = f"{text}\nready to train: {stored.path}, {_told(stored)}"
     return Answer({**document, "ready": stored.path, "about": stored.about}, ready)
 

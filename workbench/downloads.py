@@ -236,6 +236,21 @@ def unpack(archive: str | Path, folder: str | Path | None = None) -> list[Path]:
     return [folder / name for name in sizes]
 
 
+def only_member(archive: Path, wanted: Callable[[Path], bool]) -> Path | None:
+    """The one file of an archive that is wanted, taken out beside it; None where there are none or several, or where
+    it is no archive."""
+    try:
+        with _members(archive) as (sizes, _):
+            names = [name.rpartition("/")[2] for name in sizes if wanted(Path(name))]
+    except ValueError:
+        return None
+    names = [name for name in names if not name.startswith("._")]  # what macOS adds to its archives
+    if len(names) != 1:
+        return None
+    stem = archive.name.partition(".")[0]
+    return _take_out(archive, names[0], archive.with_name(f"{stem}.{names[0].partition('.')[2]}"))
+
+
 def _take_out(archive: Path, member: str, target: Path) -> Path:
     """One file of an archive. Raises ValueError where there is none of that name."""
     with _members(archive) as (sizes, content):

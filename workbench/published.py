@@ -182,7 +182,7 @@ _OTHERS = (
         "git-blob-sha1:c6fdaa326a4d54f008998d733c4d9a0b42611788",
         _NC,
         "Cheng, npj Comput. Mater. (2025), 10.1038/s41524-025-01577-7",
-        "an archive",
+        "a zip archive of one file, which fetching takes out",
     ),
     Published(
         "spookynet_ag3",
