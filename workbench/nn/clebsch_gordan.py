@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from math import factorial, sqrt
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,12 +24,14 @@ def clebsch_gordan(l1: int, l2: int, l3: int) -> Tensor:
     """
     if not abs(l1 - l2) <= l3 <= l1 + l2:
         raise ValueError(f"degrees {l1} and {l2} do not couple to {l3}; expected {abs(l1 - l2)} to {l1 + l2}")
-    table = torch.zeros(2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, dtype=torch.complex128)
+    table = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
     for m1 in range(-l1, l1 + 1):
         for m2 in range(max(-l2, -l3 - m1), min(l2, l3 - m1) + 1):
             table[l1 + m1, l2 + m2, l3 + m1 + m2] = _of_angular_momenta(l1, m1, l2, m2, l3)
-    real = torch.einsum("abc,ax,by,cz->xyz", table, _to_real(l1), _to_real(l2), _to_real(l3).conj()).real
-    return real / real.norm()
+    real = np.einsum(
+        "abc,ax,by,cz->xyz", table, _to_real(l1), _to_real(l2), _to_real(l3).conj(), optimize=True
+    ).real
+    return torch.from_numpy(real / np.linalg.norm(real))
 
 
 def _of_angular_momenta(j1: int, m1: int, j2: int, m2: int, j3: int) -> float:
@@ -48,12 +51,12 @@ def _of_angular_momenta(j1: int, m1: int, j2: int, m2: int, j3: int) -> float:
 
 
 @lru_cache(maxsize=32)
-def _to_real(degree: int) -> Tensor:
+def _to_real(degree: int) -> np.ndarray:
     """(2 l + 1, 2 l + 1) | rows: complex harmonics, m = -l..l; columns: e3nn's real ones. Unitary."""
-    table = torch.zeros(2 * degree + 1, 2 * degree + 1, dtype=torch.complex128)
+    table = np.zeros((2 * degree + 1, 2 * degree + 1), dtype=complex)
     table[degree, degree] = 1
     for m in range(1, degree + 1):
         plus, minus, half = degree + m, degree - m, sqrt(0.5)
         table[minus, minus], table[minus, plus] = -1j * half, half
         table[plus, minus], table[plus, plus] = 1j * (-1) ** m * half, (-1) ** m * half
-    return (-1j) ** degree * table
+    return np.asarray((-1j) ** degree * table)
