@@ -67,17 +67,33 @@ def test_it_holds_within_a_process_and_ends_with_an_error(tmp_path: Path) -> Non
         pass
 
 
-def test_a_child_process_does_not_keep_it(tmp_path: Path) -> None:
-    with sole_writer(tmp_path):
-        read, write = os.pipe()
-        child = os.fork()
-        if not child:  # as a worker of a DataLoader: it inherits the open file and outlives the block
-            os.read(read, 1)
-            os._exit(0)
-    with sole_writer(tmp_path):
-        pass
-    os.write(write, b".")
-    os.waitpid(child, 0)
+FORKS = """
+import os, sys
+from workbench.lock import sole_writer
+with sole_writer(sys.argv[1]):
+    if not os.fork():  # as a process that prepares batches, which outlives a killed training for some seconds
+        print(os.getpid(), flush=True)
+    sys.stdin.read()
+    os._exit(0)
+"""
+
+
+def test_a_child_process_does_not_hold_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORKS, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        with pytest.raises(BlockingIOError, match=str(process.pid)), sole_writer(tmp_path):
+            pass
+        process.kill()
+        process.wait(60)
+        os.kill(child, 0)  # it lives
+        with sole_writer(tmp_path):
+            pass
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def test_a_disk_without_locks_is_used_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

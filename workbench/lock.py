@@ -16,6 +16,10 @@ from typing import TextIO
 LOCK = "lock"  # the file that is held. It stays there, for whoever removes it may pull it from under another's feet
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
+_held: set[TextIO] = set()
+# A child process, such as one that prepares batches, would hold on when this one is killed.
+os.register_at_fork(after_in_child=lambda: [file.close() for file in _held])
+
 
 @contextmanager
 def sole_writer(folder: str | Path) -> Iterator[None]:
@@ -27,20 +31,20 @@ def sole_writer(folder: str | Path) -> Iterator[None]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+", encoding="utf-8") as file:
-        held = _hold(file, folder)
+        _hold(file, folder)
+        _held.add(file)
         try:
             file.truncate(0)  # whoever was killed left its name
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
             yield
         finally:
+            _held.remove(file)
             file.truncate(0)
-            if held:
-                fcntl.flock(file, fcntl.LOCK_UN)  # for good: a child process may have inherited the open file
 
 
-def _hold(file: TextIO, folder: Path) -> bool:
-    """Whether it could be locked; raises BlockingIOError when somebody else has done so."""
+def _hold(file: TextIO, folder: Path) -> None:
+    """Lock it; raises BlockingIOError when somebody else has done so."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:  # the latter on some network file systems
@@ -56,5 +60,3 @@ def _hold(file: TextIO, folder: Path) -> bool:
             f"the file system of {folder} has no locks; see to it that only one process writes there",
             stacklevel=4,
         )
-        return False
-    return True
