@@ -4,10 +4,12 @@ import ase
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from scipy.spatial.transform import Rotation
 from structures_for_tests import EVERY_KIND, ethanol, salt, water_pair
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.graphs import graph
+from workbench.graphs import collate, graph
 from workbench.models import Potential, build
 from workbench.nn import all_to_all, attention
 from workbench.predict import predict, properties
@@ -106,6 +108,91 @@ def test_a_smooth_model_has_no_jumps_and_the_published_one_has() -> None:
     smooth, published = largest_bend(model()), largest_bend(model(smooth=False))
     assert smooth < 1e-3
     assert published > 30 * smooth, "the published feature counts a neighbour fully as soon as it is one"
+
+
+def by_portions(monkeypatch: pytest.MonkeyPatch, n_at_once: int) -> None:
+    """Let small systems go the way of large ones."""
+    monkeypatch.setattr(all_to_all, "WHOLE", 1)
+    monkeypatch.setattr(all_to_all, "PORTION", n_at_once)
+    monkeypatch.setattr(all_to_all, "PAIRS_AT_ONCE", 64)
+    monkeypatch.setattr(attention, "TOKENS_AT_ONCE", 32)
+    monkeypatch.setattr(attention, "KEPT", 1)
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND.values(), ids=list(EVERY_KIND))
+def test_by_portions_it_is_the_same_model(kind, monkeypatch) -> None:
+    found, atoms = model(), kind()
+    whole = predict(found, atoms, diagnose=True)
+    by_portions(monkeypatch, 100)
+    parts = predict(found, atoms, diagnose=True)
+    assert predict(found, atoms).energy == parts.energy
+    assert parts.energy == pytest.approx(whole.energy, abs=1e-10)
+    np.testing.assert_allclose(parts.forces, whole.forces, atol=1e-10)
+    for a, b in zip(parts.diagnostics.attention, whole.diagnostics.attention, strict=True):
+        np.testing.assert_allclose(a.weights, b.weights, atol=1e-12)
+
+
+def test_by_portions_forces_are_slopes_and_can_be_trained_on(monkeypatch) -> None:
+    found, atoms = model(), salt()
+    batch = collate([graph(one, found.cutoff) for one in (atoms, ethanol())])
+
+    def slopes() -> list[torch.Tensor]:
+        loss = properties(found, batch, create_graph=True).forces.square().sum()
+        return torch.autograd.grad(loss, list(found.parameters()), allow_unused=True)
+
+    whole = slopes()
+    by_portions(monkeypatch, 100)
+    for (name, _), a, b in zip(found.named_parameters(), whole, slopes(), strict=True):
+        assert (a is None) == (b is None), name
+        if a is not None:
+            np.testing.assert_allclose(a, b, atol=1e-9 * (1 + a.abs().max()), err_msg=name)
+    forces, step = predict(found, atoms).forces, 1e-4
+    for i, axis in ((0, 0), (3, 2)):
+        energies = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[i, axis] += sign * step
+            energies.append(energy(found, moved))
+        assert forces[i, axis] == pytest.approx((energies[1] - energies[0]) / (2 * step), abs=1e-6)
+
+
+class Largest(TorchDispatchMode):
+    """Numbers in the largest tensor that any operation makes."""
+
+    n = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        made = operation(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(one, torch.Tensor) and not one._is_view():
+                self.n = max(self.n, one.numel())
+        return made
+
+
+def memory(found: Potential, n_layers_of_atoms: int) -> tuple[int, int]:
+    """Numbers in the largest tensor of a prediction with forces, and bytes that its forward keeps for the gradient."""
+    crystal = bulk("Cu", "sc", a=2.5) * (6, 6, n_layers_of_atoms)
+    crystal.rattle(0.05, seed=0)
+    kept = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.nbytes)
+        return tensor
+
+    with Largest() as largest, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        properties(found, graph(crystal, found.cutoff))
+    return largest.n, sum(kept)
+
+
+def test_memory_is_linear_in_the_atoms_when_nobody_looks(monkeypatch) -> None:
+    sizes = {"n_features": 16, "frequencies": (2, 2, 0, 0, 0), "n_neighbours": 4, "cutoff": 2.6}
+    found = model(**sizes).requires_grad_(False)
+    whole = [np.array(memory(found, n)) for n in (6, 12)]
+    assert (whole[1] > 3 * whole[0]).all(), "a table of all pairs was expected: the test sees no difference"
+    by_portions(monkeypatch, 2000)
+    parts = [np.array(memory(found, n)) for n in (6, 12)]
+    assert (parts[1] < 2.1 * parts[0]).all()
+    assert (parts[1] < 0.2 * whole[1]).all()
 
 
 def test_direct_forces_are_no_gradient_and_need_none() -> None:

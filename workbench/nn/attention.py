@@ -9,9 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
+from torch.utils.checkpoint import checkpoint
 
 # Of many atoms, a portion of so many tokens after the other: intermediates stay in the cache and reuse their memory.
 TOKENS_AT_ONCE = 2048
+# Numbers in all tokens (3000 atoms of water, 128 wide) beyond which what a portion keeps for the gradient, some seven
+# times the tokens, is made again instead.
+KEPT = 12_000_000
 
 
 def dense(n_in: int, n_out: int) -> nn.Linear:
@@ -111,9 +115,17 @@ class NeighbourhoodAttention(nn.Module):
         if len(tokens) <= n:
             return self._all(tokens, log_envelope, angles)
         portions = zip(tokens.split(n), log_envelope.split(n), *(p.split(n) for p in angles), strict=True)
-        parts = [self._all(some, envelope, p) for some, envelope, *p in portions]
-        weights = torch.cat([part[1] for part in parts]) if show else None
-        return torch.cat([part[0] for part in parts]), weights
+        updated, shown = [], []
+        for some, envelope, *p in portions:
+            if tokens.numel() <= KEPT:
+                update, weights = self._all(some, envelope, p)
+            else:
+                update, weights = checkpoint(
+                    self._all, some, envelope, p, use_reentrant=False, preserve_rng_state=False
+                )
+            updated.append(update)
+            shown += [weights] if show else []
+        return torch.cat(updated), torch.cat(shown) if show else None
 
     def _all(self, tokens: Tensor, log_envelope: Tensor, angles: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         q, k, v = by_head(normed_linear(self.norm, self.qkv, tokens), 3, self.n_heads)
