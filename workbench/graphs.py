@@ -53,7 +53,7 @@ class Graph:
     @property
     def vectors(self) -> Tensor:
         """(n_pairs, 3) | r_sender - r_receiver + shift @ cell [Å]; differentiable."""
-        vectors = self.positions[self.senders] - self.positions[self.receivers]
+        vectors = self.positions.index_select(0, self.senders) - self.positions.index_select(0, self.receivers)
         if not bool(self.pbc.any()):
             return vectors
         cell = self.cell if self.n_structures == 1 else self.cell[self.structure_index[self.receivers]]

@@ -126,7 +126,7 @@ class Lorem(Potential):
 
     def forward(self, graph: Graph, diagnose: bool = False) -> Output:
         pairs = self._pairs(graph)
-        species = self.species[graph.numbers]
+        species = self.species.index_select(0, graph.numbers)
 
         # Which neighbours are how far (scalars), and in which directions (spherical features, multiplied
         # with themselves so that angles between neighbours enter).
@@ -170,26 +170,26 @@ class Lorem(Potential):
         here = Neighbourhood.sorted(pairs.receivers, kinds[pairs.senders], graph.n_atoms, width)
         density = here.outer_sum(pairs.radial, pairs.harmonics)  # [i, element of j, radial, lm]
 
-        first = self.species[elements]
+        first = self.species.index_select(0, elements)
         both = torch.cat(
             [first.repeat_interleave(width, 0), first.repeat(width, 1)], dim=1
         )  # [(z_i z_j), 2 width]
         coefficients = self.radial(both).reshape(width, width * config.n_radial, config.n_features)
         scalar_weights = coefficients @ self.message.weight.T  # [z_i, (z_j radial), d]
-        sphere_weights = coefficients @ self.density.weight.T  # [z_i, (z_j radial), (l s)]
-
+        sphere_weights = (coefficients @ self.density.weight.T).unflatten(2, (-1, config.n_spherical))
         degree = degree_of_component(config.max_degree, density.device)
-        component = torch.arange(len(degree), device=density.device)
-        messages, densities, order = [], [], []
-        for kind in range(width):
-            (atoms,) = torch.nonzero(kinds == kind, as_tuple=True)
-            mine = density[atoms].flatten(1, 2)  # [i, (z_j radial), lm]
-            messages.append(mine[:, :, 0] @ scalar_weights[kind])
-            every = mine.transpose(1, 2) @ sphere_weights[kind]  # [i, lm, (l s)], of which l = l(m) counts
-            densities.append(every.unflatten(2, (-1, config.n_spherical))[:, component, degree])
-            order.append(atoms)
-        back = torch.argsort(torch.cat(order))
-        return torch.cat(messages)[back], torch.cat(densities)[back]
+        sphere_weights = sphere_weights.index_select(2, degree).transpose(1, 2)  # [z_i, lm, (z_j radial), s]
+
+        # Element by element: atoms sorted, then back.
+        order = torch.argsort(kinds, stable=True)
+        portions = torch.bincount(kinds).tolist()
+        messages, densities = [], []
+        for kind, mine in enumerate(density.flatten(1, 2).index_select(0, order).split(portions)):
+            by_component = mine.permute(2, 0, 1)  # [lm, i, (z_j radial)]
+            messages.append(by_component[0] @ scalar_weights[kind])
+            densities.append(torch.bmm(by_component, sphere_weights[kind]).transpose(0, 1))
+        back = torch.argsort(order)
+        return torch.cat(messages).index_select(0, back), torch.cat(densities).index_select(0, back)
 
 
 class MessagePassing(nn.Module):
@@ -217,16 +217,20 @@ class MessagePassing(nn.Module):
 
     def forward(self, scalars: Tensor, spherical: Tensor, pairs: _Pairs) -> tuple[Tensor, Tensor, Tensor]:
         i, j = pairs.receivers, pairs.senders
-        both = torch.cat([scalars[i], scalars[j]], dim=1)
+        both = torch.cat([scalars.index_select(0, i), scalars.index_select(0, j)], dim=1)
         coefficients = self.radial(both).unflatten(1, (-1, scalars.shape[1]))  # [pair, radial, d]
         edges = torch.einsum("prc,pr->pc", coefficients, pairs.radial)
         message = torch.zeros_like(scalars).index_add(0, i, edges)
         scalars = self.update_message(scalars, self.message(message))
 
         degree = degree_of_component(self.filter.weight.shape[0] - 1, scalars.device)
-        weights = self.density(edges).unflatten(1, (-1, self.n_spherical))[:, degree]  # [pair, lm, s]
+        weights = (
+            self.density(edges).unflatten(1, (-1, self.n_spherical)).index_select(1, degree)
+        )  # [pair, lm, s]
         filters = self.filter(weights * pairs.harmonics.unsqueeze(2))
-        messages = torch.zeros_like(spherical).index_add(0, i, self.couple(filters, spherical[j]))
+        messages = torch.zeros_like(spherical).index_add(
+            0, i, self.couple(filters, spherical.index_select(0, j))
+        )
         spherical = self.join(self.mix_own(spherical), self.mix_message(messages))
         scalars = self.update_norms(scalars, degree_norms(spherical, self.softening))
         return scalars, spherical, self.readout(scalars).squeeze(-1)

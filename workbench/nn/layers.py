@@ -50,7 +50,8 @@ class DegreeLinear(nn.Module):
         self.register_buffer("degree", degree_of_component(max_degree), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.bmm(x.transpose(0, 1), self.weight[self.get_buffer("degree")]).transpose(0, 1)
+        weight = self.weight.index_select(0, self.get_buffer("degree"))
+        return torch.bmm(x.transpose(0, 1), weight).transpose(0, 1)
 
 
 class TensorProduct(nn.Module):
@@ -76,13 +77,15 @@ class TensorProduct(nn.Module):
         self._frozen: tuple[Any, list[Tensor]] | None = None
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        x, y = x.permute(2, 0, 1), y.permute(2, 0, 1)  # channel first: one matrix product per channel
-        halves, order = parity_halves(*self.tops, x.dtype, x.device)
+        parities = by_parity(*self.tops, x.dtype, x.device)
+        # Channel first: one matrix product per channel. Then components of even degree, then of odd.
+        left = x.permute(2, 0, 1).index_select(2, parities.left).split(parities.n_left, 2)
+        right = y.permute(2, 0, 1).index_select(2, parities.right).split(parities.n_right, 2)
         products = []
-        for half, table in zip(halves, self._tables(halves), strict=True):
-            outer = [x[:, :, one.left].unsqueeze(3) * y[:, :, one.right].unsqueeze(2) for one in half]
+        for half, table in zip(parities.halves, self._tables(parities.halves), strict=True):
+            outer = [left[one.p1].unsqueeze(3) * right[one.p2].unsqueeze(2) for one in half]
             products.append(torch.bmm(torch.cat([o.flatten(2) for o in outer], 2), table))
-        return torch.cat(products, 2)[:, :, order].permute(1, 2, 0)
+        return torch.cat(products, 2).index_select(2, parities.back).permute(1, 2, 0)
 
     def _tables(self, halves: _Halves) -> list[Tensor]:
         """For each half, (channel, m1 m2, m3) | weights times coefficients; kept while the weights are frozen."""
@@ -140,24 +143,28 @@ def degree_norms(x: Tensor, softening: float = 0.0) -> Tensor:
     At a symmetric site the features of some degrees vanish but for rounding, whose direction means nothing: without
     softening, what is that small counts as zero, or a perfect crystal would feel a force.
     """
-    top = round(x.shape[1] ** 0.5) - 1
-    degree = degree_of_component(top, x.device)
-    member = nn.functional.one_hot(degree, top + 1).T.to(x.dtype)  # [l, m]
+    member, factors = _members(round(x.shape[1] ** 0.5) - 1, x.dtype, x.device)
     squares = member @ x.square()
     if softening > 0:
         lengths = (squares + softening**2).sqrt() - softening
     else:
         positive = squares > (16 * torch.finfo(x.dtype).eps) ** 2
         lengths = torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
-    factors = (2 * torch.arange(top + 1, device=x.device, dtype=x.dtype) + 1) ** 0.25
-    return (lengths * factors[:, None]).flatten(1)
+    return (lengths * factors).flatten(1)
+
+
+@lru_cache(maxsize=32)
+def _members(max_degree: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """[l, lm] | 1 where the component is of the degree; [l, 1] | (2l + 1)^(1/4)."""
+    member = nn.functional.one_hot(degree_of_component(max_degree, device), max_degree + 1).T.to(dtype)
+    return member, ((2 * torch.arange(max_degree + 1, device=device, dtype=dtype) + 1) ** 0.25).unsqueeze(1)
 
 
 class _Block(NamedTuple):
-    """The coefficients between the components of two parities."""
+    """The coefficients between the components of two parities, which are 0 (even degrees) or 1 (odd)."""
 
-    left: Tensor  # (m1,) | components of x
-    right: Tensor  # (m2,) | components of y
+    p1: int
+    p2: int
     degrees: tuple[Tensor, Tensor, Tensor]  # l1, l2, l3 of every coefficient, broadcastable to (m1, m2, m3)
     coupling: Tensor  # (m1, m2, m3, 1)
 
@@ -165,32 +172,35 @@ class _Block(NamedTuple):
 _Halves = tuple[tuple[_Block, ...], ...]
 
 
+class _Parities(NamedTuple):
+    """A coupling by parities: one half for even l3, one for odd."""
+
+    halves: _Halves
+    left: Tensor  # components of x, those of even degree first
+    n_left: tuple[int, int]  # how many are even, and odd
+    right: Tensor  # likewise of y
+    n_right: tuple[int, int]
+    back: Tensor  # components of z back in the order of degrees
+
+
 @lru_cache(maxsize=32)
-def parity_halves(
-    left: int, right: int, out: int, dtype: torch.dtype, device: torch.device
-) -> tuple[_Halves, Tensor]:
-    """The coupling split by the parity of l3, and the order that puts the halves' components back in place.
+def by_parity(left: int, right: int, out: int, dtype: torch.dtype, device: torch.device) -> _Parities:
+    """The coupling split by the parities of the degrees.
 
     Kept outside the modules, so that a change of precision never rounds the coefficients twice.
     """
     degrees = [degree_of_component(top) for top in (left, right, out)]
+    members = [[torch.nonzero(degree % 2 == p).squeeze(1) for p in (0, 1)] for degree in degrees]
     table = coupling(left, right, out)
-    halves, rows_out = [], []
-    for parity in (0, 1):
-        (m3,) = torch.nonzero(degrees[2] % 2 == parity, as_tuple=True)
+    halves = []
+    for p3 in (0, 1):
         blocks = []
-        for p1 in (0, 1):
-            (m1,) = torch.nonzero(degrees[0] % 2 == p1, as_tuple=True)
-            (m2,) = torch.nonzero(degrees[1] % 2 == (p1 + parity) % 2, as_tuple=True)
-            l1, l2, l3 = degrees[0][m1], degrees[1][m2], degrees[2][m3]
-            blocks.append(
-                _Block(
-                    left=m1.to(device),
-                    right=m2.to(device),
-                    degrees=(l1[:, None, None].to(device), l2[None, :, None].to(device), l3.to(device)),
-                    coupling=table[m1][:, m2][:, :, m3].unsqueeze(-1).to(device, dtype),
-                )
-            )
+        for p1, p2 in ((0, p3), (1, 1 - p3)):
+            m1, m2, m3 = (m[p] for m, p in zip(members, (p1, p2, p3), strict=True))
+            l1, l2, l3 = (degree[m].to(device) for degree, m in zip(degrees, (m1, m2, m3), strict=True))
+            coefficients = table[m1][:, m2][:, :, m3].unsqueeze(-1).to(device, dtype)
+            blocks.append(_Block(p1, p2, (l1[:, None, None], l2[None, :, None], l3), coefficients))
         halves.append(tuple(blocks))
-        rows_out.append(m3)
-    return tuple(halves), torch.argsort(torch.cat(rows_out)).to(device)
+    first, second, third = (torch.cat(m).to(device) for m in members)
+    n_first, n_second, _ = ((len(even), len(odd)) for even, odd in members)
+    return _Parities(tuple(halves), first, n_first, second, n_second, torch.argsort(third))

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 import torchpme
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 # A larger crystal is summed on a mesh, which is faster there: 1.0, 1.7 and 3.1 times at 192, 375 and 648 atoms of
 # water (benchmarks/). By the number of atoms alone, so that the method never changes within a run.
@@ -84,7 +83,7 @@ def potentials(
     if "open" in kinds:  # whose pairs the direct sum holds already
         periodic = torch.repeat_interleave(pbc.any(1), torch.tensor(sizes, device=pbc.device))
         kernel = kernel * periodic[receivers]
-    return total.index_add(0, receivers, charges[senders] * kernel.unsqueeze(1))
+    return total.index_add(0, receivers, charges.index_select(0, senders) * kernel.unsqueeze(1))
 
 
 def _structures_by_method(sizes: Sequence[int], pbc: Tensor) -> dict[str, list[int]]:
@@ -103,13 +102,27 @@ def _structures_by_method(sizes: Sequence[int], pbc: Tensor) -> dict[str, list[i
 
 def _direct(charges: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
     """The plain sum over all pairs of every open structure, as matrices; memory grows as n_atoms^2."""
-    q, r = pad_sequence(list(charges), True), pad_sequence(list(positions), True)
-    sizes = torch.tensor([len(x) for x in positions], device=r.device)
-    real = torch.arange(r.shape[1], device=r.device) < sizes[:, None]
+    sizes = [len(x) for x in positions]
+    q, r = _padded(charges, sizes), _padded(positions, sizes)
+    real = torch.arange(r.shape[1], device=r.device) < torch.tensor(sizes, device=r.device)[:, None]
     pair = real[:, :, None] & real[:, None, :] & ~torch.eye(r.shape[1], dtype=torch.bool, device=r.device)
     squares = (r[:, :, None] - r[:, None, :]).square().sum(-1)
     inverse = torch.where(pair, torch.where(pair, squares, 1.0).rsqrt(), 0.0)
-    return [v[:n] for v, n in zip(0.5 * inverse @ q, sizes.tolist(), strict=True)]
+    return [v[:n] for v, n in zip(0.5 * inverse @ q, sizes, strict=True)]
+
+
+def _padded(parts: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """(n_structures, most atoms, width) | zero where a structure has no more atoms.
+
+    One copy to and one copy back, where pad_sequence makes several for every structure.
+    """
+    n, most = len(sizes), max(sizes)
+    together = torch.cat(list(parts))
+    if min(sizes) == most:
+        return together.unflatten(0, (n, most))
+    slots = torch.cat([torch.arange(size, device=together.device) + k * most for k, size in enumerate(sizes)])
+    rows = together.new_zeros(n * most, together.shape[1])
+    return rows.index_copy(0, slots, together).unflatten(0, (n, most))
 
 
 def _ewald(
@@ -122,8 +135,9 @@ def _ewald(
     if len(cells) == 1:
         k = integers[0] @ _reciprocal_cell(cells[0])
         return [_reciprocal(calculator, charges[0], cells[0], positions[0], kvectors=k)]
-    q, r, n = (pad_sequence(list(x), True) for x in (charges, positions, integers))
     sizes = [len(x) for x in positions]
+    q, r = _padded(charges, sizes), _padded(positions, sizes)
+    n = _padded(integers, [len(one) for one in integers])
     real = torch.arange(q.shape[1], device=q.device) < torch.tensor(sizes, device=q.device)[:, None]
 
     def one(q: Tensor, cell: Tensor, r: Tensor, n: Tensor, real: Tensor) -> Tensor:
