@@ -31,7 +31,7 @@ def learners(degrees: Sequence[int]) -> dict[str, tuple[str, ...]]:
     kinds = [(degree, kind) for kind in FORCES for degree in (degrees if kind == "gradient" else degrees[1:2])]
     return {
         f"tiny, l_max {degree}, {kind}": (
-            "training.py",
+            "model.py",
             "mlanet",
             "tiny",
             json.dumps({"max_degree": degree, **FORCES[kind]}),

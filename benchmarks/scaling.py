@@ -43,6 +43,8 @@ RACED |= {"cutoff": 6.0, "n_neighbours": 30}
 MODELS = {
     "LOREM tiny": ("model.py", "lorem", "tiny"),
     "LOREM small": ("model.py", "lorem", "small"),
+    "MLANet tiny": ("model.py", "mlanet", "tiny"),
+    "MLANet small": ("model.py", "mlanet", "small"),
     "AllScAIP tiny": ("model.py", "allscaip", "tiny"),
     "AllScAIP 128 wide": ("model.py", "allscaip", "tiny", json.dumps(RACED)),
 }
@@ -129,7 +131,9 @@ def mesh_accuracy(system: str) -> list[dict[str, Any]]:
 def long_range(smallest: bool) -> list[dict[str, Any]]:
     """Energy and forces of LOREM by both sums, and without a long-range block, from small boxes to large."""
     preset = "tiny" if smallest else PRESET
-    ways = {way: Contestant(way, ("lorem.py", preset, way)) for way in ("ewald", "mesh", "local")}
+    base = ("model.py", "lorem", preset)
+    ways = {way: Contestant(way, (*base, "--sum", way)) for way in ("ewald", "mesh")}
+    ways["local"] = Contestant("local", (*base, '{"long_range": false}'))
     rows = []
     try:
         for system in ("salt:64",) if smallest else SYSTEMS:

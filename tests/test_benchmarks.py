@@ -46,8 +46,8 @@ def test_systems_are_what_their_names_say() -> None:
 def test_contestant_that_fails_says_why() -> None:
     from race import Contestant
 
-    with pytest.raises(RuntimeError, match="'nonsense' is no option"):
-        Contestant("broken", ("lorem.py", "tiny", "nonsense"))
+    with pytest.raises(RuntimeError, match="invalid choice: 'nonsense'"):
+        Contestant("broken", ("model.py", "lorem", "tiny", "--sum", "nonsense"))
 
 
 @pytest.mark.slow

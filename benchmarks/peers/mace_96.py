@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 
+import ase
 import numpy as np
 import torch
 from e3nn import o3
+from mace import data
 from mace.calculators import MACECalculator
 from mace.modules import ScaleShiftMACE, gate_dict, interaction_classes
-from serve import energy_and_forces, serve
+from mace.tools import AtomicNumberTable, torch_geometric
+from serve import energy_and_forces, serve, training_step
 
 CUTOFF = 5.0  # Å
 ELEMENTS = [1, 6, 8]
@@ -38,4 +42,27 @@ model = ScaleShiftMACE(
 ).float()
 n_parameters = sum(p.numel() for p in model.parameters())
 calculator = MACECalculator(models=[model.eval()], device="cpu", default_dtype="float32")
-serve(energy_and_forces(calculator), parameters=n_parameters, version=f"mace-torch {version('mace-torch')}")
+
+
+def learner(atoms: list[ase.Atoms]) -> Callable[[], None]:
+    elements, torch_default = AtomicNumberTable(ELEMENTS), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    frames = [
+        data.AtomicData.from_config(data.config_from_atoms(one), z_table=elements, cutoff=CUTOFF)
+        for one in atoms
+    ]
+    torch.set_default_dtype(torch_default)
+    batch = torch_geometric.Batch.from_data_list(frames).to_dict()
+
+    def predict() -> tuple[torch.Tensor, torch.Tensor]:
+        found = model(dict(batch), training=True)
+        return found["energy"], found["forces"]
+
+    return training_step(model.requires_grad_(True), predict, [len(one) for one in atoms])
+
+
+serve(
+    energy_and_forces(calculator, learner),
+    parameters=n_parameters,
+    version=f"mace-torch {version('mace-torch')}",
+)

@@ -75,12 +75,39 @@ def memory_MB(kind: str) -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def energy_and_forces(calculator: Any) -> Callable[[list[ase.Atoms]], dict[str, Callable[[], Any]]]:
-    """What a peer can be asked: energy and forces of one structure through its ASE calculator."""
+def energy_and_forces(
+    calculator: Any, learner: Callable[[list[ase.Atoms]], Callable[[], Any]] | None = None
+) -> Callable[[list[ase.Atoms]], dict[str, Callable[[], Any]]]:
+    """What a peer can be asked: energy and forces of one structure through its ASE calculator, and, where there is a
+    `learner`, a step of training on several structures, for which that makes the call."""
 
     def prepare(atoms: list[ase.Atoms]) -> dict[str, Callable[[], Any]]:
+        if learner is not None and len(atoms) > 1:
+            return {"training step": learner(atoms)}
         (structure,) = atoms
         structure.calc = calculator
         return {"energy and forces": lambda: (structure.get_potential_energy(), structure.get_forces())}
 
     return prepare
+
+
+def training_step(
+    model: torch.nn.Module, predict: Callable[[], tuple[torch.Tensor, torch.Tensor]], sizes: list[int]
+) -> Callable[[], None]:
+    """Errors of energy per atom and forces, squared; backward; Adam. The labels are zeros, which cost what any cost.
+
+    predict   to energies (n_structures,) and forces (n_atoms, 3) that the weights can be differentiated through
+    sizes     atoms in each structure
+    """
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        energies, forces = predict()
+        (
+            0.5 * (energies / energies.new_tensor(sizes)).square().mean() + 0.5 * forces.square().mean()
+        ).backward()
+        optimizer.step()
+
+    return step
