@@ -134,14 +134,19 @@ class SineSum(torch.autograd.Function):
     No sine is kept for the gradient: there are many more of them than of the sums.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, r: Tensor, weights: Tensor, omega: Tensor, quarters: int) -> Tensor:
-        ctx.save_for_backward(r, weights, omega)
-        ctx.quarters = quarters
+    def forward(r: Tensor, weights: Tensor, omega: Tensor, quarters: int) -> Tensor:
         total = r.new_empty(len(weights), len(r))
         for some, out in zip(r.split(PAIRS_AT_ONCE), total.split(PAIRS_AT_ONCE, 1), strict=True):
             out.copy_(weights @ _sines(some, omega, quarters))
         return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int], output: Tensor) -> None:
+        *tensors, ctx.quarters = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:

@@ -57,6 +57,8 @@ class GaussianSum(torch.autograd.Function):
     No array of all distances by all Gaussians is made, unless gradients of the weights are wanted.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(distances: Tensor, weight: Tensor, spacing: float, order: int) -> Tensor:
         near, values = _gaussians(distances, len(weight), spacing, order)

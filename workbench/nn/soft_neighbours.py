@@ -51,27 +51,27 @@ def soft_neighbours(
     s, t and the distance d, a pair has the strength e = logsumexp(s/k, t/k, d/cutoff) at the sharpness 1/10, and is a
     neighbour pair while e < 1. Its envelope exp(-e^2 / (1 - e^2)) and all its derivatives vanish at e = 1.
     """
-    with torch.no_grad():
-        lengths = vectors.norm(dim=1)
-        order = torch.argsort(receivers * (2 * (cutoff + REACH)) + lengths.double())
-        receivers, senders, shifts = receivers[order], senders[order], shifts[order]
-        place = _place(receivers, n_atoms)
-    vectors = vectors[order]
     distances = vectors.norm(dim=1)
+    with torch.no_grad():
+        order = torch.argsort(receivers * (2 * (cutoff + REACH)) + distances.double())
+        receivers, senders, shifts = (table.index_select(0, order) for table in (receivers, senders, shifts))
+        place = _place(receivers, n_atoms)
+    distances = distances.index_select(0, order)
 
     kept, ranks = _ranks(distances, receivers, place, n_atoms, n_neighbours, cutoff, n_ranked)
-    receivers, senders, shifts = receivers[kept], senders[kept], shifts[kept]
-    vectors, distances = vectors[kept], distances[kept]
+    receivers, senders, shifts = (table.index_select(0, kept) for table in (receivers, senders, shifts))
+    distances = distances.index_select(0, kept)
     both, reverse = _reverse(receivers, senders, shifts, n_atoms)
-    scaled = torch.stack(
-        [ranks[both] / n_neighbours, ranks[reverse[both]] / n_neighbours, distances[both] / cutoff]
-    )
-    strength = SHARPNESS * torch.logsumexp(scaled / SHARPNESS, dim=0)
-    near = strength < 1
-    kept = both[near]
-    return _slots(
-        vectors[kept], distances[kept], strength[near], receivers[kept], senders[kept], shifts[kept], n_atoms
-    )
+    # Both ranks and the distance, as shares of their limits.
+    ranks = ranks / n_neighbours
+    shares = torch.stack([ranks, ranks.index_select(0, reverse), distances / cutoff]).index_select(1, both)
+    strength = SHARPNESS * torch.logsumexp(shares / SHARPNESS, dim=0)
+    (near,) = torch.nonzero(strength < 1, as_tuple=True)
+    last = both.index_select(0, near)
+    receivers, senders, shifts = (table.index_select(0, last) for table in (receivers, senders, shifts))
+    vectors = vectors.index_select(0, order.index_select(0, kept).index_select(0, last))
+    distances, strength = distances.index_select(0, last), strength.index_select(0, near)
+    return _slots(vectors, distances, strength, receivers, senders, shifts, n_atoms)
 
 
 def _place(receivers: Tensor, n_atoms: int) -> Tensor:
@@ -95,7 +95,8 @@ def _ranks(
     far = 100.0 * (cutoff + REACH)  # finite, so that no difference is undefined
     table = distances.new_full((n_atoms, width), far)
     table[:, 0] = 0.0  # the atom itself
-    table = table.index_put((receivers, place + 1), distances)[:, :n_ranked]
+    table = table.flatten().index_copy(0, receivers * width + place + 1, distances)
+    table = table.unflatten(0, (n_atoms, width))[:, :n_ranked]
     with torch.no_grad():
         surely_nearer = torch.searchsorted(table.contiguous(), table - REACH, right=True)
         candidate = ((surely_nearer < n_neighbours) & (table < cutoff))[:, 1:]
@@ -106,7 +107,8 @@ def _ranks(
     ranks = SoftStep.apply(differences / STEP_WIDTH).sum(2)
     (kept,) = torch.nonzero(place < n_candidates, as_tuple=True)
     kept = kept[candidate[receivers[kept], place[kept]]]
-    return kept, ranks[receivers[kept], place[kept]]
+    row = receivers.index_select(0, kept) * n_candidates + place.index_select(0, kept)
+    return kept, ranks.flatten().index_select(0, row)
 
 
 def _reverse(receivers: Tensor, senders: Tensor, shifts: Tensor, n_atoms: int) -> tuple[Tensor, Tensor]:
@@ -168,15 +170,10 @@ def soft_step(x: Tensor) -> Tensor:
 class SoftStep(torch.autograd.Function):
     """`soft_step`, keeping nothing but its argument: ranks compare every neighbour with every other."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
         return soft_step(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
