@@ -18,6 +18,7 @@ from workbench.nn.dual_attention import PATHS, Attended, DualAttention, Equivari
 from workbench.nn.harmonics import degree_of_component, spherical_harmonics
 from workbench.nn.layers import linear, mlp
 from workbench.nn.pooling import READOUTS, PooledEnergy
+from workbench.nn.portions import MANY, Arrays, Portions, in_portions
 from workbench.nn.projection import fragments, without_net_force, without_net_torque
 from workbench.nn.tensor_heads import TensorHead, VectorHead
 
@@ -171,12 +172,13 @@ class MLANet(Potential):
 
     def forward(self, graph: Graph, diagnose: bool = False) -> Output:
         vectors = graph.vectors.to(self.dtype)
-        pairs = self._pairs(graph, vectors)
+        pairs = self._pairs(graph, vectors, portioned=self._frozen and not diagnose)
         x = self._initial(graph, pairs)
         looks: list[Attended] = []
         for layer in self.layers:
             x, attended = layer(x, pairs)
-            looks.append(attended)
+            if attended is not None:
+                looks.append(attended)
         x = self.norm(x)
         own, pooled, shares = self.energy(x[:, 0], graph.structure_index, graph.sizes)
         energies = own + pooled[graph.structure_index]
@@ -192,13 +194,25 @@ class MLANet(Potential):
             diagnostics=self._show(looks, pairs, own, pooled, shares, graph, far) if diagnose else None,
         )
 
-    def _pairs(self, graph: Graph, vectors: Tensor) -> Pairs:
+    @property
+    def _frozen(self) -> bool:
+        """Whether nothing but the structure can be differentiated by, as in a Calculator."""
+        return not (self.training or any(weight.requires_grad for weight in self.parameters()))
+
+    def _pairs(self, graph: Graph, vectors: Tensor, portioned: bool) -> Pairs:
         """The pairs within the cutoff of the attention; the list may reach farther."""
-        receivers, senders, distances = graph.receivers, graph.senders, vectors.norm(dim=1)
+        receivers, senders, chosen = graph.receivers, graph.senders, None
+        portioned = portioned and len(receivers) > MANY
         if self.cutoff > self.config.cutoff:
-            (near,) = torch.nonzero(distances < self.config.cutoff, as_tuple=True)
-            receivers, senders = receivers[near], senders[near]
-            vectors, distances = vectors[near], distances[near]
+            (chosen,) = torch.nonzero(vectors.detach().norm(dim=1) < self.config.cutoff, as_tuple=True)
+        if portioned:
+            order = (receivers if chosen is None else receivers[chosen]).argsort(stable=True)
+            chosen = order if chosen is None else chosen[order]
+        if chosen is not None:
+            receivers, senders, vectors = (
+                array.index_select(0, chosen) for array in (receivers, senders, vectors)
+            )
+        distances = vectors.norm(dim=1)
         envelope = polynomial_envelope(distances, self.config.cutoff)
         elements = self.pair_species.index_select(0, graph.numbers)
         harmonics = spherical_harmonics(self.config.max_degree, vectors / distances.unsqueeze(1))
@@ -211,7 +225,8 @@ class MLANet(Potential):
                 [radial, elements.index_select(0, receivers), elements.index_select(0, senders)], 1
             ),
             harmonics=harmonics,
-            transfers=transfers(self.config.max_degree, harmonics),
+            transfers=None if portioned else transfers(self.config.max_degree, harmonics),
+            portions=Portions.of(receivers, senders, graph.n_atoms) if portioned else None,
         )
 
     def _initial(self, graph: Graph, pairs: Pairs) -> Tensor:
@@ -225,15 +240,26 @@ class MLANet(Potential):
             charge = graph.charge.to(scalars.dtype).unsqueeze(1)
             signed = torch.cat([charge.clamp(min=0), (-charge).clamp(min=0)], 1)
             scalars = scalars + self.charge(signed)[graph.structure_index]
-        degree = degree_of_component(config.max_degree, scalars.device)
-        radial = self.density(pairs.scalars) * pairs.envelope.unsqueeze(1)
-        radial = radial.unflatten(1, (config.max_degree + 1, -1)).index_select(1, degree)
-        # Y of norm sqrt(2l + 1), so that features of every degree are alike in size.
-        harmonics = pairs.harmonics * (2 * degree + 1).to(scalars.dtype).sqrt()
-        around = scalars.new_zeros(len(scalars), len(degree), config.n_channels)
-        around = around.index_add(0, pairs.receivers, radial * harmonics.unsqueeze(2))
-        around = around / config.mean_neighbours**0.5
+        around = self._around(pairs, scalars) / config.mean_neighbours**0.5
         return torch.cat([around[:, :1] + scalars.unsqueeze(1), around[:, 1:]], 1)
+
+    def _around(self, pairs: Pairs, scalars: Tensor) -> Tensor:
+        """(n_atoms, (l_max + 1)^2, c) | radial functions times harmonics, summed over the neighbours."""
+        of_pairs = (pairs.scalars, pairs.harmonics, pairs.envelope)
+        if pairs.portions is None:
+            return self._density(pairs.receivers, scalars, *of_pairs)
+        return in_portions(self._density, pairs.portions, Arrays((scalars,), (), of_pairs))
+
+    def _density(
+        self, receivers: Tensor, mine: Tensor, scalars: Tensor, harmonics: Tensor, envelope: Tensor
+    ) -> Tensor:
+        degree = degree_of_component(self.config.max_degree, scalars.device)
+        radial = self.density(scalars) * envelope.unsqueeze(1)
+        radial = radial.unflatten(1, (self.config.max_degree + 1, -1)).index_select(1, degree)
+        # Y of norm sqrt(2l + 1), so that features of every degree are alike in size.
+        harmonics = harmonics * (2 * degree + 1).to(scalars.dtype).sqrt()
+        around = scalars.new_zeros(len(mine), len(degree), self.config.n_channels)
+        return around.index_add(0, receivers, radial * harmonics.unsqueeze(2))
 
     def _forces(self, x: Tensor, graph: Graph, pairs: Pairs, far: Attraction | None) -> Tensor | None:
         if self.vector is None:

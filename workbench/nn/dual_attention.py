@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from workbench.nn.harmonics import coupling, degree_of_component, n_paths
 from workbench.nn.layers import DegreeLinear, lecun_normal_, linear, mlp
+from workbench.nn.portions import Arrays, Portions, in_portions
 
 LOGIT_CAP = 8.0  # exp(8) = 3000: sharper, attention would switch between neighbours, and forces would jump
 PATHS = ("geometric+chemical", "attention+gate", "tensor-product")
@@ -28,7 +29,8 @@ class Pairs:
     envelope: Tensor  # (n_pairs,) | 1 at r = 0, 0 at the cutoff
     scalars: Tensor  # (n_pairs, n_scalars) | radial functions and the two elements
     harmonics: Tensor  # (n_pairs, (l_max + 1)^2) | the squares of one degree sum to 1
-    transfers: tuple[Tensor, ...]  # per degree of the message, as `transfers` returns them
+    transfers: tuple[Tensor, ...] | None  # as `transfers` returns them; none where there are portions
+    portions: Portions | None = None  # of many pairs, whose receivers then ascend
 
 
 class Attended(NamedTuple):
@@ -134,7 +136,7 @@ class DualAttention(nn.Module):
                                    radial weights of their own (the transformer of e3nn's guide, with its products
                                    channel by channel)
 
-    forward   x (n_atoms, (l_max + 1)^2, n_channels), pairs -> x updated, Attended
+    forward   x (n_atoms, (l_max + 1)^2, n_channels), pairs -> x updated, Attended (None where there are portions)
     """
 
     def __init__(
@@ -180,97 +182,133 @@ class DualAttention(nn.Module):
         self.out = DegreeLinear(top, c, c)
         self.register_buffer("degree", degree_of_component(top), persistent=False)
 
-    def forward(self, x: Tensor, pairs: Pairs) -> tuple[Tensor, Attended]:
+    def forward(self, x: Tensor, pairs: Pairs) -> tuple[Tensor, Attended | None]:
         y = self.norm(x)
-        scalars, (i, j) = y[:, 0], (pairs.receivers, pairs.senders)
-        receiver = self.of_receiver(scalars).index_select(0, i)
-        joint_j, chemical_j, key_j = self.of_sender(scalars).index_select(0, j).split(self.widths["sender"], 1)
-        joint, chemical, key, value = self.of_pair(pairs.scalars).split(self.widths["pair"], 1)
-        joint = nn.functional.silu(receiver + joint_j + joint)
-        hidden = self.keys(nn.functional.silu(key))
-        sent = y.index_select(0, j)
-        products = [torch.bmm(t, sent) for t in pairs.transfers]
-        if self.product_keys:
-            logits = self._logits_of_products(y, products, hidden, i)
+        mine, sent = self._ends(y)
+        of_pairs = (pairs.scalars, pairs.harmonics, pairs.envelope)
+        attended = None
+        if pairs.portions is not None:
+            message = in_portions(self._message_of_portion, pairs.portions, Arrays(mine, sent, of_pairs))
         else:
-            logits = self._logits_of_sums(y, key_j, hidden, pairs)
-        if self.chemical:
-            reached = joint[:, -chemical.shape[1] :].unflatten(1, (self.n_heads, -1))
-            logits = torch.cat([logits, (reached * self.chemical_logits).sum(2)], 1)
-        attended = self._attend(logits, joint, pairs, len(y))
-        weights = self.values(nn.functional.silu(value))
-        message = None
-        if attended.chemical is not None and attended.chemical_gate is not None:
-            strength = (attended.chemical * attended.chemical_gate).unsqueeze(2)
-            message = ((chemical * chemical_j).unflatten(1, (self.n_heads, -1)) * strength).flatten(1)
-        return x + self.out(self._update(y, products, weights, message, attended, i)), attended
+            assert pairs.transfers is not None
+            arrays = [*mine, *(one.index_select(0, pairs.senders) for one in sent), *of_pairs]
+            message, attended = self._message(pairs.transfers, pairs.receivers, *arrays)
+        return x + self.out(self._update(y, message)), attended
 
     @property
     def temperatures(self) -> Tensor:
         """(n_paths, n_heads) | of the geometric path and, where there is one, the chemical path."""
         return self.log_temperature.exp()
 
-    def _logits_of_sums(self, y: Tensor, key_j: Tensor, radial: Tensor, pairs: Pairs) -> Tensor:
+    def _ends(self, y: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What the atoms bring along as receivers and as senders: two and three arrays (n_atoms, ...)."""
+        if self.product_keys:
+            queries = [q(y[:, degree**2 : (degree + 1) ** 2]) for degree, q in enumerate(self.queries)]
+            query, key = torch.cat([one.flatten(1) for one in queries], 1), y[:, :0]
+        else:
+            query, key = self.query_key(y).chunk(2, 2)
+        scalars = y[:, 0]
+        return (self.of_receiver(scalars), query), (self.of_sender(scalars), key, y)
+
+    def _message_of_portion(self, i: Tensor, *arrays: Tensor) -> Tensor:
+        return self._message(transfers(len(self.n_paths) - 1, arrays[-2]), i, *arrays)[0]
+
+    def _message(
+        self,
+        matrices: tuple[Tensor, ...],
+        i: Tensor,
+        receiver: Tensor,
+        query: Tensor,
+        sender: Tensor,
+        key_features: Tensor,
+        features: Tensor,
+        scalars: Tensor,
+        harmonics: Tensor,
+        envelope: Tensor,
+    ) -> tuple[Tensor, Attended]:
+        """(n_atoms, n) | the sums over neighbours, degree by degree [m, path, c], and those of the chemical path."""
+        n_atoms = len(receiver)
+        joint_j, chemical_j, key_j = sender.split(self.widths["sender"], 1)
+        joint, chemical, key, value = self.of_pair(scalars).split(self.widths["pair"], 1)
+        joint = nn.functional.silu(receiver.index_select(0, i) + joint_j + joint)
+        hidden = self.keys(nn.functional.silu(key))
+        products = [torch.bmm(matrix, features) for matrix in matrices]
+        query = query.index_select(0, i)
+        if self.product_keys:
+            logits = self._logits_of_products(query, products, hidden)
+        else:
+            logits = self._logits_of_sums(query, key_j, key_features, hidden, harmonics)
+        if self.chemical:
+            reached = joint[:, -chemical.shape[1] :].unflatten(1, (self.n_heads, -1))
+            logits = torch.cat([logits, (reached * self.chemical_logits).sum(2)], 1)
+        attended = self._attend(logits, joint, envelope, i, n_atoms)
+        moved = self._moved(products, self.values(nn.functional.silu(value)), attended)
+        if attended.chemical is not None and attended.chemical_gate is not None:
+            strength = (attended.chemical * attended.chemical_gate).unsqueeze(2)
+            moved.append(((chemical * chemical_j).unflatten(1, (self.n_heads, -1)) * strength).flatten(1))
+        sums = [one.new_zeros(n_atoms, one.shape[1]).index_add(0, i, one) for one in moved]
+        return torch.cat(sums, 1), attended
+
+    def _logits_of_sums(
+        self, query: Tensor, key_j: Tensor, features: Tensor, radial: Tensor, harmonics: Tensor
+    ) -> Tensor:
         """(n_pairs, n_heads) | queries times keys, the sum of a neighbour's features and its direction."""
-        query, key = self.query_key(y).chunk(2, 2)
-        query, n_degrees = query.index_select(0, pairs.receivers), len(self.n_paths)
-        with_features = self._sum_orders(query * key.index_select(0, pairs.senders))
-        with_direction = self._sum_orders(query * pairs.harmonics.unsqueeze(2))
+        n_degrees = len(self.n_paths)
+        with_features = self._sum_orders(query * features)
+        with_direction = self._sum_orders(query * harmonics.unsqueeze(2))
         first, second = radial.unflatten(1, (2, n_degrees, -1)).unbind(1)
-        roots = (2 * torch.arange(n_degrees, device=y.device, dtype=y.dtype) + 1).rsqrt().unsqueeze(1)
+        roots = (2 * torch.arange(n_degrees, device=query.device, dtype=query.dtype) + 1).rsqrt().unsqueeze(1)
         both = first * roots * with_features + second * with_direction * key_j.unsqueeze(1)
         per_head = both.sum(1).unflatten(1, (self.n_heads, -1)).sum(2)
-        return per_head / (n_degrees * y.shape[2] / self.n_heads) ** 0.5
+        return per_head / (n_degrees * query.shape[2] / self.n_heads) ** 0.5
 
     def _sum_orders(self, x: Tensor) -> Tensor:
         """(n, l_max + 1, c) | of every degree, the sum over its components."""
-        zeros = x.new_zeros(len(x), len(self.n_paths), x.shape[2])
-        return zeros.index_add(1, self.get_buffer("degree"), x)
+        degrees = x.split([2 * degree + 1 for degree in range(len(self.n_paths))], 1)
+        return torch.stack([one.sum(1) for one in degrees], 1)
 
-    def _logits_of_products(self, y: Tensor, products: list[Tensor], radial: Tensor, i: Tensor) -> Tensor:
+    def _logits_of_products(self, queries: Tensor, products: list[Tensor], radial: Tensor) -> Tensor:
         """(n_pairs, n_heads) | queries times keys, the tensor products of a neighbour's features with its direction."""
-        logits = y.new_zeros(())
+        c, logits = products[0].shape[2], queries.new_zeros(())
         split = radial.unflatten(1, (sum(self.n_paths), -1)).split(self.n_paths, 1)
+        asked = queries.split([product.shape[1] * c for product in products], 1)
         for degree, (product, weights) in enumerate(zip(products, split, strict=True)):
-            query = self.queries[degree](y[:, degree**2 : (degree + 1) ** 2]).index_select(0, i)
             keys = product.unflatten(1, (-1, weights.shape[1])) * weights.unsqueeze(1)
-            both = (query.unflatten(2, (weights.shape[1], -1)) * keys).sum((1, 2))
+            both = (asked[degree].unflatten(1, keys.shape[1:]) * keys).sum((1, 2))
             logits = logits + both / (2 * degree + 1) ** 0.5
         per_head = logits.unflatten(1, (self.n_heads, -1)).sum(2)
-        return per_head / (sum(self.n_paths) * y.shape[2] / self.n_heads) ** 0.5
+        return per_head / (sum(self.n_paths) * c / self.n_heads) ** 0.5
 
-    def _attend(self, logits: Tensor, joint: Tensor, pairs: Pairs, n_atoms: int) -> Attended:
+    def _attend(self, logits: Tensor, joint: Tensor, envelope: Tensor, i: Tensor, n_atoms: int) -> Attended:
         logits = LOGIT_CAP * torch.tanh(logits / self.temperatures.flatten() / LOGIT_CAP)
-        weights = smooth_softmax(logits, pairs.envelope, pairs.receivers, n_atoms)
+        weights = smooth_softmax(logits, envelope, i, n_atoms)
         gates = torch.sigmoid(self.gate(joint[:, : self.gate.in_features])).unflatten(1, (-1, self.n_heads))
         if not self.chemical:
             return Attended(weights, None, gates, None)
         geometric, chemical = weights.chunk(2, 1)
         return Attended(geometric, chemical, gates[:, :-1], gates[:, -1])
 
-    def _update(
-        self,
-        y: Tensor,
-        products: list[Tensor],
-        weights: Tensor,
-        chemical: Tensor | None,
-        attended: Attended,
-        i: Tensor,
-    ) -> Tensor:
-        """(n_atoms, (l_max + 1)^2, c) | messages summed, mixed with the atom's own features, and gated."""
+    def _moved(self, products: list[Tensor], weights: Tensor, attended: Attended) -> list[Tensor]:
+        """For every degree, (n_pairs, (2 l + 1) n_paths c) | the products, weighted, as [m, path, c]."""
+        strengths = attended.geometric.unsqueeze(1) * attended.gates
         per_path = weights.unflatten(1, (sum(self.n_paths), self.n_heads, -1)).split(self.n_paths, 1)
+        moved = []
+        for degree, (product, n) in enumerate(zip(products, self.n_paths, strict=True)):
+            weight = (per_path[degree] * strengths[:, degree, None, :, None]).flatten(1).unsqueeze(1)
+            moved.append((product.unflatten(1, (-1, n)).flatten(2) * weight).flatten(1))
+        return moved
+
+    def _update(self, y: Tensor, message: Tensor) -> Tensor:
+        """(n_atoms, (l_max + 1)^2, c) | messages mixed with the atom's own features, and gated."""
+        c = y.shape[2]
+        widths = [(2 * degree + 1) * n * c for degree, n in enumerate(self.n_paths)]
+        *sums, chemical = message.split([*widths, message.shape[1] - sum(widths)], 1)
         mixed = []
-        for degree, n in enumerate(self.n_paths):
-            strength = (attended.geometric * attended.gates[:, degree])[:, None, :, None]
-            weight = (per_path[degree] * strength).flatten(1).unsqueeze(1)  # [p, 1, (path c)]
-            moved = products[degree].unflatten(1, (-1, n)).flatten(2) * weight
-            read = [
-                moved.new_zeros(len(y), *moved.shape[1:]).index_add(0, i, moved),
-                y[:, degree**2 : (degree + 1) ** 2],
-            ]
-            if degree == 0 and chemical is not None:
-                read.append(chemical.new_zeros(len(y), chemical.shape[1]).index_add(0, i, chemical)[:, None])
+        for degree, summed in enumerate(sums):
+            read = [summed.unflatten(1, (2 * degree + 1, -1)), y[:, degree**2 : (degree + 1) ** 2]]
+            if degree == 0 and self.chemical:
+                read.append(chemical.unsqueeze(1))
             mixed.append(torch.cat(read, 2) @ self.mix[degree])
-        scalars, *gates = (mixed[0].squeeze(1) + self.bias).split(y.shape[2], 1)
+        scalars, *gates = (mixed[0].squeeze(1) + self.bias).split(c, 1)
         gated = [part * torch.sigmoid(gate)[:, None] for part, gate in zip(mixed[1:], gates, strict=True)]
         return torch.cat([nn.functional.silu(scalars).unsqueeze(1), *gated], 1)
