@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint
 from workbench.nn.attention import by_head, dense, normed_linear, of_all_heads
 from workbench.nn.minimum_image import minimum_image
 
-# Up to so many pairs of atoms times heads, attention is one piece that is kept for the gradient (for four heads a
-# thousand atoms): beyond, it costs more memory than the rest of the model, and is made again, portion by portion.
-WHOLE = 4_000_000
+# Up to so many pairs of atoms times heads (for four heads 1600 atoms), attention is one piece that is kept for the
+# gradient, some hundred megabytes. Beyond, it is made again, portion by portion, which takes a quarter longer.
+WHOLE = 10_000_000
 PORTION = 1_000_000  # of the same, at once
 PAIRS_AT_ONCE = 8192  # whose sines fit the cache of a core
 NEAR = 1e-4  # Å, below which sinc is its series: the other form has no derivatives at 0
