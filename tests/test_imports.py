@@ -65,7 +65,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "card": {"evaluation", "graphs", "models.contract", "runs"},
     "evaluation": {"structures", "stored", "dataset", "models.contract", "predict", "losses"},
-    "calculator": {"graphs", "models.contract", "predict"},
+    "compiled": {"graphs", "models.contract", "predict"},
+    "calculator": {"compiled", "graphs", "models.contract", "predict"},
     "torch_sim": {"graphs", "models.contract", "predict"},
     "ensembles": set(),
     "dynamics": {

@@ -371,24 +371,16 @@ def test_direct_forces_first_then_the_gradient_of_the_energy(tmp_path: Path) -> 
 # Ending
 
 
-def test_ctrl_c_stops_after_the_step_and_keeps_it(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    run = train(tmp_path / "run", stream=stop_at(3, lambda: signal.raise_signal(signal.SIGINT)))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_batch_system_stop_after_the_step_and_keep_it(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+    run = train(tmp_path / "run", stream=stop_at(3, lambda: signal.raise_signal(number)))
     assert run.outcome is not None
     assert (run.outcome.state, run.outcome.step) == ("stopped", 4)
     assert run.outcome.best_epoch == 1.0  # it was validated, so that there is a best model
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_sigterm_ends_the_process_and_keeps_the_step(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit):
-        train(tmp_path / "run", stream=stop_at(3, lambda: signal.raise_signal(signal.SIGTERM)))
-    run = Run.open(tmp_path / "run")
-    assert run.outcome is not None
-    assert (run.outcome.state, run.outcome.step) == ("stopped", 3)
-    state = run.state()
-    assert state is not None
-    assert state["at"]["step"] == 3
+    assert signal.getsignal(number) is before
 
 
 def test_it_can_be_paused_and_stopped_from_another_thread(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from ase.calculators import calculator
 from torch import Tensor
 
+from workbench.compiled import Compiled, compile_model
 from workbench.graphs import VerletList
 from workbench.models.contract import Potential
 from workbench.predict import Properties, check, properties
@@ -24,6 +25,9 @@ class Calculator(calculator.Calculator):
     skin     Å, of the neighbour list, which is searched anew when an atom has moved half of it
     device   where to compute; None leaves the model where it is
     dtype    torch.float32 or torch.float64; None keeps the precision of the model
+    compiled for long dynamics of one molecule: energy and forces by `workbench.compiled.compile_model`, at about
+             twice the speed after a minute or several of compiling at the first call; True, or the name of a
+             backend of torch.compile. Raises ValueError where that cannot be
 
     It gives `energy`, `free_energy` (the same), `energies` (of the atoms, with the per-element baseline; they sum
     to the energy), `forces`, with three periodic directions `stress`, and `charges`: the model's learned scalar
@@ -48,11 +52,14 @@ class Calculator(calculator.Calculator):
         skin: float = 0.5,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        compiled: bool | str = False,
     ) -> None:
         super().__init__()
         # Without gradients to the weights the model keeps less and runs faster; the caller's model stays as it is.
         self.model = copy.deepcopy(model).to(device=device, dtype=dtype).eval().requires_grad_(False)
         self.neighbours = VerletList(model.cutoff, skin)
+        self._backend = "inductor" if compiled is True else compiled
+        self._compiled: Compiled | None = None
         self._asked: set[str] = set()
         self._checked = False
 
@@ -88,8 +95,8 @@ class Calculator(calculator.Calculator):
         wanted = self._asked | set(properties)
         if system_changes:
             self._asked = set(properties)
-        if "numbers" in system_changes or "pbc" in system_changes:
-            self._checked = False
+        if {"numbers", "pbc", "charge", "spin"} & set(system_changes):
+            self._checked, self._compiled = False, None
         # The elements are looked up once, the positions every time: a run may blow up.
         if not self._checked or not np.isfinite(atoms.positions).all():
             check(self.model, atoms)
@@ -105,6 +112,9 @@ class Calculator(calculator.Calculator):
             raise calculator.PropertyNotImplementedError(f"{self.model.name} has no learned scalar charges")
 
     def _compute(self, atoms: ase.Atoms, wanted: set[str]) -> None:
+        if self._backend and not wanted & {"stress", "charges"}:
+            self._compute_compiled(atoms, self._backend)
+            return
         graph = self.neighbours.graph(atoms).to(self.model.device)
         found = properties(
             self.model,
@@ -124,6 +134,15 @@ class Calculator(calculator.Calculator):
         charges = _scalar_charges(found)
         if charges is not None:
             self.results["charges"] = _numpy(charges.detach().double())
+
+    def _compute_compiled(self, atoms: ase.Atoms, backend: str) -> None:
+        if self._compiled is None:
+            self._compiled = compile_model(self.model, atoms, backend=backend)
+        found = self._compiled(torch.tensor(atoms.positions, device=self.model.device))
+        energy, of_atoms, forces = (_numpy(one.double()) for one in found)
+        baseline = _numpy(self.model.baseline.double())[atoms.numbers]
+        self.results = {"energy": float(energy[0]), "free_energy": float(energy[0])}
+        self.results |= {"energies": of_atoms + baseline, "forces": forces}
 
 
 def _scalar_charges(found: Properties) -> Tensor | None:

@@ -242,11 +242,17 @@ def md_options(parser: argparse.ArgumentParser) -> None:
     flags.add_model(parser)
     flags.add_structure(parser)
     parser.add_argument("--rows", metavar="FILE", help="a CSV file for energies and temperature of every step")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="for long runs of one molecule: minutes of compiling, then about twice the speed",
+    )
     flags.add_flags(parser.add_argument_group("dynamics"), run_md, MD)
 
 
 def md(args: argparse.Namespace) -> Answer:
     from workbench.analysis import drift_of
+    from workbench.calculator import Calculator
     from workbench.dynamics import run_md
     from workbench.stream import Stream
 
@@ -256,7 +262,8 @@ def md(args: argparse.Namespace) -> Answer:
     if sys.stderr.isatty():
         _show_progress(stream)
     with _rows_to(args.rows, stream):
-        run = run_md(atoms, model, stream=stream, **flags.given(args, MD))
+        atoms.calc = Calculator(model, compiled=args.compile)
+        run = run_md(atoms, stream=stream, **flags.given(args, MD))
     if sys.stderr.isatty():
         print(file=sys.stderr)
     rows = stream.since(0)

@@ -20,7 +20,6 @@ import torch
 from ase.data import atomic_numbers
 from lightning.fabric.plugins import environments
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -187,10 +186,6 @@ class _Fitting(lightning.LightningModule):
         except Diverged as error:
             self.ended, reason = "diverged", str(error)
             raise
-        except SIGTERMException:  # between two steps
-            self.ended, reason = "stopped", "the system asked it to end (SIGTERM)"
-            self.save()
-            raise
         except SystemExit as error:  # what Lightning makes of a KeyboardInterrupt
             raise KeyboardInterrupt from error
         finally:
@@ -209,6 +204,8 @@ class _Fitting(lightning.LightningModule):
         return self.optimizer
 
     def on_train_start(self) -> None:
+        # Lightning's own handler of SIGTERM waits for the other processes from within, and they for this one, for ever.
+        self.trainer._signal_connector.teardown()
         if self.at.step == 0:
             self.save()  # a run killed before its first step begins again with the very same weights
 
