@@ -1,5 +1,5 @@
-"""What compiling gains for a molecule, and what it costs first: energy and forces of aspirin, in turns with the ordinary
-way.
+"""What compiling gains for a molecule, and what it costs first: energy and forces of aspirin, in turns with the
+ordinary way.
 
 python benchmarks/compiled.py       a table on the screen, and results/compiled.json; some minutes, most of it compiling
 """
