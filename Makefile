@@ -6,6 +6,7 @@ PYTHON := $(VENV)/bin/python
 READY := $(VENV)/ready
 LAB_ARGS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?= --peers
 WORKERS ?= 2
 
 # With an NVIDIA GPU, torch is free to be the newest CUDA build; without one it is the pinned version,
@@ -67,8 +68,8 @@ tour: $(READY)  ## run the tour without a browser; read it in build/00_tour.html
 docs: $(READY)  ## run every notebook into a static site, build/site/index.html, that needs no server and no network
 	$(PYTHON) docs/website.py
 
-bench: $(READY)  ## measure speed and accuracy, here and now
-	$(PYTHON) benchmarks/run.py
+bench: $(READY)  ## measure speed, here and now, beside the peers (BENCH_ARGS= without them)
+	$(PYTHON) benchmarks/run.py $(BENCH_ARGS)
 
 format: $(READY)  ## put the code into its one form
 	$(PYTHON) -m ruff check --fix .

@@ -104,6 +104,8 @@ def main() -> None:
     results = newest()
     if "drift" in results:
         drift.draw(results["drift"]["rows"], RESULTS / "drift.png")
+    if "models" in results:
+        scaling.draw(results["models"], RESULTS / "scaling.png")
     write_readme(HERE / "README.md", results, RESULTS)
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 import torchpme
-from race import Contestant, Times, race
+from race import Contestant, race
 from speed import WHOLE, shown
 from systems import one as structure
 
@@ -48,8 +49,12 @@ MODELS = {
     "AllScAIP tiny": ("model.py", "allscaip", "tiny"),
     "AllScAIP 128 wide": ("model.py", "allscaip", "tiny", json.dumps(RACED)),
 }
-WATER = ("water:24", "water:81", "water:192", "water:648", "water:1536", "water:2187")
+WATER = (24, 81, 192, 648, 1536, 5184, 12_288, 41_472, 98_304)  # atoms
 FITTED_FROM = 500  # atoms
+MOST_S, MOST_GB = (
+    60,
+    6,
+)  # what a call may be expected to take; a model that would take more stays out of the next box
 
 
 def measure(smallest: bool = False) -> dict[str, Any]:
@@ -154,22 +159,61 @@ def long_range(smallest: bool) -> list[dict[str, Any]]:
 
 def models(smallest: bool = False) -> dict[str, Any]:
     """Energy and forces of every model, from few atoms of water to many, as {"contestants", "times", "exponents"}."""
-    running = [Contestant(name, command) for name, command in MODELS.items()]
-    times: list[Times] = []
+    running = {name: Contestant(name, command) for name, command in MODELS.items()}
+    facts = {name: one.facts for name, one in running.items()}
+    records: list[dict[str, Any]] = []
     try:
-        for system in ("water:3", "water:24") if smallest else WATER:
-            n_rounds = 3 if len(structure(system, 0)) < 1000 else 1
-            times += shown(race(running, system, n_rounds, WHOLE))
+        for n_atoms in (3, 24) if smallest else WATER:
+            fit = [
+                one
+                for name, one in running.items()
+                if affordable(records, name, facts[name]["idle_MB"], n_atoms)
+            ]
+            n_rounds = 3 if n_atoms < 1000 else 1
+            records += [one.record() for one in shown(race(fit, f"water:{n_atoms}", n_rounds, WHOLE))]
     finally:
-        for one in running:
+        for one in running.values():
             one.close()
-    facts = {one.name: one.facts for one in running}
-    records = [one.record() for one in times]
     return {
         "contestants": facts,
         "times": records,
         "exponents": {name: exponents(records, name, facts[name]["idle_MB"]) for name in facts},
     }
+
+
+def affordable(records: list[dict[str, Any]], name: str, idle_MB: float, n_atoms: int) -> bool:
+    """Whether the model should manage so many atoms, by its last two sizes: time and memory go on as powers."""
+    own = [r for r in records if r["contestant"] == name][-2:]
+    if len(own) < 2:
+        return len(own) == len({r["n_atoms"] for r in records})  # it has not stayed out before
+    before, last = own
+    if last["n_atoms"] < records[-1]["n_atoms"]:
+        return False
+    ratio = np.log(n_atoms / last["n_atoms"]) / np.log(last["n_atoms"] / before["n_atoms"])
+
+    def expected(before: float, last: float) -> float:
+        return float(last * max(last / before, 1.0) ** ratio)
+
+    seconds = expected(before["cpu_ms"], last["cpu_ms"]) / 1000
+    memory_MB = expected(before["peak_MB"] - idle_MB, last["peak_MB"] - idle_MB)
+    return seconds <= MOST_S and memory_MB <= 1000 * MOST_GB
+
+
+def draw(part: dict[str, Any], path: Path) -> None:
+    """Time and memory against the number of atoms, both logarithmic."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axis, what in zip(figure.subplots(1, 2), ("time", "memory"), strict=True):
+        for name, facts in part["contestants"].items():
+            own = [r for r in part["times"] if r["contestant"] == name]
+            values = [r["cpu_ms"] if what == "time" else r["peak_MB"] - facts["idle_MB"] for r in own]
+            power = part["exponents"][name][what]
+            axis.loglog([r["n_atoms"] for r in own], values, "o-", ms=4, label=f"{name}: n^{power:.2f}")
+        axis.set(xlabel="atoms", ylabel="CPU time / ms" if what == "time" else "memory above idle / MB")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
 
 
 def exponents(records: list[dict[str, Any]], name: str, idle_MB: float) -> dict[str, float]:

@@ -23,7 +23,11 @@ LOCAL: dict[str, tuple[str, ...]] = {
     f"LOREM {preset}, local": ("model.py", "lorem", preset, json.dumps({"long_range": False}))
     for preset in ("small", "paper")
 }
-LEARNERS = ("NequIP, preset S", "NequIP, 3 layers, l = 2", "MACE 96x0e+96x1o")  # peers that offer a step of training
+LEARNERS = (
+    "NequIP, preset S",
+    "NequIP, 3 layers, l = 2",
+    "MACE 96x0e+96x1o",
+)  # peers that offer a step of training
 RACED = ("LOREM small", "MLANet small")  # of like size as the peers
 MOVED = ("LOREM small", "MLANet small", "AllScAIP tiny")
 # Systems and rounds of energy and forces; the water boxes are at 1 g/cm3.

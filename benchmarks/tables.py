@@ -25,8 +25,10 @@ def write_readme(readme: Path, results: dict[str, Any], folder: Path) -> None:
         tables |= speed_tables(results["speed"])
     if "peers" in results:
         part = results["peers"]
-        measured = inference(Found(part["times"]), part["contestants"])
+        found = Found(part["times"])
+        measured = inference(found, part["contestants"])
         tables["peers"] = circumstances(part["circumstances"]) + "\n\n" + measured
+        tables["peers training"] = training(found, "NequIP, preset S")
     if "scaling" in results:
         tables |= scaling_tables(results["scaling"])
     if "models" in results:
@@ -162,18 +164,19 @@ def dynamics(found: Found) -> str:
     return table(head, rows)
 
 
-def training(found: Found) -> str:
-    head = ["", "ms (least)", "µs/atom", "peak MB"]
-    rows = [
-        [
-            f"{contestant}, {system}",
-            f"{r['cpu_ms']:.0f} ({r['cpu_ms_min']:.0f})",
-            f"{r['us_per_atom']:.0f}",
-            f"{r['peak_MB']:.0f}",
-        ]
-        for (contestant, system, call), r in found.records.items()
-        if call == "training step"
-    ]
+def training(found: Found, basis: str = BASIS) -> str:
+    systems = dict.fromkeys(system for _, system, call in found.records if call == "training step")
+    head = [""]
+    for system in systems:
+        head += [f"{system}: ms (least)", f"× {basis}"]
+    rows = []
+    for contestant in dict.fromkeys(name for name, _, call in found.records if call == "training step"):
+        row = [contestant]
+        for system in systems:
+            r = found.record(contestant, system, "training step")
+            ratio = found.ms(contestant, system, "training step") / found.ms(basis, system, "training step")
+            row += [f"{r['cpu_ms']:.0f} ({r['cpu_ms_min']:.0f})", f"{ratio:.2f}"] if r else ["–"] * 2
+        rows.append(row)
     return table(head, rows)
 
 
@@ -228,11 +231,11 @@ def growth(part: dict[str, Any]) -> str:
     head = ["atoms", *(f"{name}: {what}" for name in names for what in ("ms", "MB above idle"))]
     rows = []
     for system in dict.fromkeys(r["system"] for r in part["times"]):
-        records = [found.records[name, system, WHOLE[0]] for name in names]
-        row = [str(records[0]["n_atoms"])]
-        for name, record in zip(names, records, strict=True):
-            above = record["peak_MB"] - part["contestants"][name]["idle_MB"]
-            row += [f"{record['cpu_ms']:.0f}", f"{above:.0f}"]
+        row = [system.partition(":")[2]]
+        for name in names:
+            record = found.records.get((name, system, WHOLE[0]))
+            above = record["peak_MB"] - part["contestants"][name]["idle_MB"] if record else 0.0
+            row += [f"{record['cpu_ms']:.0f}", f"{above:.0f}"] if record else ["–", "–"]
         rows.append(row)
     powers = [part["exponents"][name][what] for name in names for what in ("time", "memory")]
     rows.append(["∝ n^", *(f"{power:.2f}" for power in powers)])

@@ -43,8 +43,8 @@ PACKAGES = {
 # Packages that ask for far more than a CPU needs (CUDA's Python, CUTLASS): what they do need stands in PACKAGES.
 WITHOUT_DEPENDENCIES = {"fairchem": ("fairchem-core==2.24.0",)}
 PEERS = (
-    Peer("NequIP, preset S", "nequip", ("nequip_s.py", "S")),
-    Peer("NequIP, 3 layers, l = 2", "nequip", ("nequip_s.py", "l2")),
+    Peer("NequIP, preset S", "nequip", ("nequip_models.py", "S")),
+    Peer("NequIP, 3 layers, l = 2", "nequip", ("nequip_models.py", "l2")),
     Peer("SOAP-BPNN + long range", "metatrain", ("metatrain_lr.py", "soap_bpnn")),
     Peer("PET + long range", "metatrain", ("metatrain_lr.py", "pet")),
     # e3nn 0.4, which MACE pins, reads its own constants by a pickle that torch no longer opens unasked.

@@ -21,7 +21,13 @@ CUTOFF = 5.0  # Å
 ELEMENTS = ["H", "C", "O"]
 
 set_global_state()
-settings = {"seed": 0, "model_dtype": "float32", "type_names": ELEMENTS, "r_max": CUTOFF, "avg_num_neighbors": 30.0}
+settings = {
+    "seed": 0,
+    "model_dtype": "float32",
+    "type_names": ELEMENTS,
+    "r_max": CUTOFF,
+    "avg_num_neighbors": 30.0,
+}
 if sys.argv[1:] == ["l2"]:
     model = NequIPGNNModel(num_layers=3, l_max=2, parity=False, num_features=32, **settings).eval()
 else:
