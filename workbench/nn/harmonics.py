@@ -12,9 +12,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+from e3nn import o3
 from torch import Tensor
-
-from workbench.nn.clebsch_gordan import clebsch_gordan
 
 
 def spherical_harmonics(max_degree: int, unit_vectors: Tensor) -> Tensor:
@@ -39,7 +38,7 @@ def _raising(max_degree: int, dtype: torch.dtype, device: torch.device) -> list[
     tables = []
     for degree in range(2, max_degree + 1):
         # Y_{l-1} and Y_1 of one direction couple to a multiple of Y_l. At the pole all of them are 1 at m = 0, else 0.
-        table = clebsch_gordan(degree - 1, 1, degree)
+        table = o3.wigner_3j(degree - 1, 1, degree, dtype=torch.float64)
         tables.append((table / table[degree - 1, 1, degree]).flatten(0, 1).to(device, dtype))
     return tables
 
@@ -66,7 +65,7 @@ def coupling(left: int, right: int, out: int) -> Tensor:
         for l2 in range(right + 1):
             for l3 in range(abs(l1 - l2), min(l1 + l2, out) + 1):
                 if (l1 + l2 + l3) % 2 == 0:
-                    block = clebsch_gordan(l1, l2, l3) * (2 * l3 + 1) ** 0.5
+                    block = o3.wigner_3j(l1, l2, l3, dtype=torch.float64) * (2 * l3 + 1) ** 0.5
                     table[l1**2 : (l1 + 1) ** 2, l2**2 : (l2 + 1) ** 2, l3**2 : (l3 + 1) ** 2] = block
     return table
 
