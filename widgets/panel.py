@@ -23,6 +23,8 @@ from typing import Any
 
 import ipywidgets
 
+from widgets.kernel import answer_every_message
+
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 # The picture makes way for the live widget before it. Where the kernel is gone, its panels say so once and lie still.
@@ -176,6 +178,7 @@ class Panel:
         return super().__new__(cls)
 
     def __init__(self) -> None:
+        answer_every_message()
         self.log = Log()
         self.closed = False
         self._endings: list[Callable[[], None]] = []

@@ -8,13 +8,14 @@ from jupyter_client.manager import start_new_kernel
 
 REGISTER = """
 import asyncio
+from widgets.kernel import answer_every_message
+answer_every_message()
+answer_every_message()
 get_ipython().kernel.comm_manager.register_target("ear", lambda comm, opened: None)
 """
 
 
 def test_a_message_that_comes_while_a_cell_runs_is_answered_with_idle() -> None:
-    """A widget keeps back all that it has to say until the kernel is idle after what it said last: ipykernel 7.4 is
-    silent after a message that it deals with during another, and clicks are lost for good."""
     manager, client = start_new_kernel(kernel_name="python3")
     try:
         client.execute_interactive(REGISTER, timeout=60, output_hook=lambda message: None)
