@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,14 +54,36 @@ def _import_nglview() -> Any:
     """nglview puts an empty widget into the cell that first imports it; keep it out of sight."""
     import warnings
 
-    from IPython.utils.capture import capture_output
-
-    with capture_output(stdout=False, stderr=False), warnings.catch_warnings():
+    with _nothing_displayed(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
         warnings.filterwarnings("ignore", message="Deprecated call to `pkg_resources")
         import nglview
         import nglview._frontend
     return nglview
+
+
+@contextmanager
+def _nothing_displayed() -> Iterator[None]:
+    """Keep back what this thread displays in a notebook.
+
+    IPython's capture_output would put another publisher in the place of the kernel's, for all threads, and every
+    message that came meanwhile would fail there and stay unanswered.
+    """
+    from IPython.core.getipython import get_ipython
+
+    publisher: Any = getattr(get_ipython(), "display_pub", None)
+    if not hasattr(publisher, "register_hook"):  # no kernel, no notebook
+        yield
+        return
+
+    def keep_back(message: Any) -> None:
+        return None
+
+    publisher.register_hook(keep_back)  # of this thread alone
+    try:
+        yield
+    finally:
+        publisher.unregister_hook(keep_back)
 
 
 class NGLStage:

@@ -30,3 +30,30 @@ def test_a_message_that_comes_while_a_cell_runs_is_answered_with_idle() -> None:
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+IMPORT = """
+import builtins
+from widgets.ngl_stage import _import_nglview
+plain, publishers = builtins.__import__, []
+def spy(name, *given, **named):
+    publishers.append(get_ipython().display_pub)
+    return plain(name, *given, **named)
+builtins.__import__ = spy
+_import_nglview()
+builtins.__import__ = plain
+print(len(publishers) > 10, len({id(one) for one in publishers}))
+"""
+
+
+def test_nglview_is_imported_out_of_sight_with_the_kernels_publisher_in_its_place() -> None:
+    """Without it, messages that come meanwhile are dropped without an answer: clicks are lost, cells never end."""
+    manager, client = start_new_kernel(kernel_name="python3")
+    heard = []
+    try:
+        client.execute_interactive(IMPORT, timeout=120, output_hook=heard.append)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert [one["content"]["text"] for one in heard if one["msg_type"] == "stream"] == ["True 1\n"]
+    assert not [one for one in heard if one["msg_type"] in ("display_data", "error")]
